@@ -1,0 +1,55 @@
+# make demo: set up, train under noise, show before and after.   make test: set up, check, run the tests.
+SHELL  := /bin/bash
+PYTHON ?= python3
+BIN    := .venv/bin
+PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile --constraint constraints.txt
+SEEDS  ?= 5
+export PYTHONDONTWRITEBYTECODE =
+
+.PHONY: help setup demo test check bench clean
+
+help:
+	@echo "make demo    set up, train the shipped policy with DVPO under flipped rewards, write report.html"
+	@echo "make test    set up, check, run the tests"
+	@echo "make check   ruff, pyright on the core, architecture tests"
+	@echo "make bench   every benchmark, $(SEEDS) seeds (long; leave the machine alone)"
+	@echo "make setup   only make .venv"
+
+.venv/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Critica needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 demo" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { \
+	  echo "Could not make .venv: on Debian and Ubuntu, install the package python3-venv, then try again." >&2; exit 1; }
+	@touch $@
+
+.venv/.lean: .venv/.python pyproject.toml constraints.txt
+	@echo "Setting up .venv: about a minute, once." >&2
+	@$(PIP) --editable '.[reasoning]'
+	@touch $@
+
+.venv/.dev: .venv/.lean
+	@echo "Adding what the tests need." >&2
+	@$(PIP) --editable '.[reasoning,dev]'
+	@touch $@
+
+setup: .venv/.lean
+
+demo: setup
+	@$(BIN)/critica demo
+
+check: .venv/.dev
+	$(BIN)/ruff check
+	$(BIN)/pyright
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/architecture
+
+# One thread a process: two threads of torch in one process are slower than two processes, and repeat less exactly.
+test: .venv/.dev
+	$(BIN)/ruff check
+	$(BIN)/pyright
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+bench: setup
+	@$(BIN)/critica bench all --seeds $(SEEDS)
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The command `critica`: one file a verb."""

@@ -1,0 +1,48 @@
+"""`critica resume`: continue a run from its last checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from critica.cli.numbers import Count
+from critica.cli.output import say, show, show_json
+from critica.cli.results import describe_result, result_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume:
+    """Continue a run from its last checkpoint, with the config saved in it.
+
+    Examples:
+      critica resume runs/first
+      critica resume runs/first --steps 400     # train on, to 400 steps in all
+    """
+
+    # The run folder.
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+
+    # Steps in all; by default what the run's config says.
+    steps: Count = None
+
+    # Write the result as JSON to stdout.
+    json: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.run)
+
+    def __call__(self) -> int:
+        """Restore, train on, say what came out."""
+        from critica.training.progress import Lines
+        from critica.training.run import resume
+
+        result = resume(self.folder, self.steps, reporter=Lines, notify=say)
+        if self.json:
+            show_json(result_json(result))
+        else:
+            say(describe_result(result))
+            show(str(result.run))
+        return 0

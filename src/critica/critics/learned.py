@@ -1,0 +1,99 @@
+"""What every critic with weights shares: features, prediction without gradient, parameters, and its folder."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from critica.critics.base import CriticContext, ValueCritic
+from critica.critics.bodies import Body, SharedTrunk
+from critica.policies.base import Backbone
+from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction, ValueTargets
+from critica.records.evidence import Evidence, HiddenStates
+from critica.records.losses import LossTerm
+
+HEAD_FILE = "value_head.safetensors"
+
+
+class CriticStartError(ValueError):
+    """The critic's first predictions are outside of what rewards can be."""
+
+
+class LearnedCritic(ValueCritic):
+    """A body (or the policy's trunk) and a head in fp32 whose output layer starts at zero."""
+
+    def __init__(self, body: Body, head: nn.Module, context: CriticContext) -> None:
+        self.head = head.float()
+        self.body: Backbone | None = body.build(context.policy)
+        self.has_body = self.body is not None
+        self.shapes_trunk = isinstance(body, SharedTrunk) and not body.detached
+        self.trunk_weight = body.weight if isinstance(body, SharedTrunk) else 1.0
+        self.needs = frozenset() if self.has_body else frozenset({HiddenStates})
+        self.reward_low, self.reward_high = context.reward_low, context.reward_high
+        self._checked = False
+
+    @abstractmethod
+    def read(
+        self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]
+    ) -> ValuePrediction:
+        """Predictions from the states before each sampled token and after each row's last token."""
+
+    @abstractmethod
+    def loss(
+        self, states: Float[Tensor, "S D"], batch: TokenBatch, targets: ValueTargets, values: ValuePrediction
+    ) -> tuple[LossTerm, ...]:
+        """Loss terms of these rows, with gradient to the head and, through `states`, to the body."""
+
+    @torch.no_grad()
+    def predict(self, batch: TokenBatch, told: RewardBatch, evidence: Evidence) -> ValuePrediction:
+        """What is expected before each sampled token. The first call refuses values that no reward could justify."""
+        if self.body is None:
+            states, ends = evidence[HiddenStates].states, evidence[HiddenStates].bootstrap
+        else:
+            states, ends = self.body.sampled_and_final_states(batch)
+        prediction = self.read(batch, states.float(), ends.float())
+        if not self._checked:
+            self._refuse_wild_start(prediction)
+        return prediction
+
+    def states(self, batch: TokenBatch) -> Float[Tensor, "S D"]:
+        """The body's states before each sampled token, with gradient."""
+        if self.body is None:
+            raise RuntimeError("this critic reads the policy's trunk: the learner must hand it the policy's states")
+        return self.body.sampled_states(batch)
+
+    def trainable(self) -> Iterable[tuple[str, nn.Parameter]]:
+        """Every parameter, the head's first."""
+        yield from ((f"head.{name}", weight) for name, weight in self.head.named_parameters())
+        if self.body is not None:
+            yield from ((f"body.{name}", weight) for name, weight in self.body.trainable())
+
+    def save(self, folder: Path) -> None:
+        """The body as a transformers folder, the head beside it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.body is not None:
+            self.body.save(folder)
+        save_file({name: weight.detach().contiguous() for name, weight in self.head.state_dict().items()}, folder / HEAD_FILE)
+
+    def load(self, folder: Path) -> None:
+        """Restore what `save` wrote. Raises if a tensor is missing or misshapen."""
+        self.head.load_state_dict(load_file(folder / HEAD_FILE))
+        if self.body is not None:
+            self.body.restore(folder)
+        self._checked = True
+
+    def _refuse_wild_start(self, prediction: ValuePrediction) -> None:
+        span = self.reward_high - self.reward_low
+        largest = float(prediction.mean.abs().max()) if prediction.mean.numel() else 0.0
+        bound = max(abs(self.reward_low), abs(self.reward_high), span)
+        if largest > bound:
+            raise CriticStartError(
+                f"the critic starts with |V| up to {largest:.3g} while rewards lie in [{self.reward_low:g},"
+                f" {self.reward_high:g}]: it would teach the policy its own noise; use a head that starts at zero,"
+                " or pretrain it (learner.critic_warmup_steps) at the reward's scale"
+            )
+        self._checked = True

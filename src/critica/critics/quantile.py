@@ -1,0 +1,186 @@
+"""DVPO's critic: an ensemble of heads that predict the return's quantiles, monotone by construction."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from critica.critics.base import CriticContext, CriticPart, ValueCritic
+from critica.critics.bodies import Body, OwnBody
+from critica.critics.learned import LearnedCritic
+from critica.functional.quantiles import midpoint_levels, monotone_quantiles, quantile_huber
+from critica.functional.random import torch_generator
+from critica.functional.tails import head_consistency, mean_shift, tail_curvature, tail_mean_gap, tail_shape
+from critica.records.arrays import Quantiles, Samples, Scalar, TokenBatch, ValuePrediction, ValueTargets, scatter_sampled
+from critica.records.losses import LossTerm, TokenMean
+
+
+@dataclass(frozen=True, slots=True)
+class AsymmetricTail:
+    """DVPO's regularizers of the two tails (arXiv 2512.03847, eqs. 5-9), each with its weight; 0 switches it off.
+
+    `lower`, `upper`: the share of quantiles that makes each tail. `calibration` and `gain` pull the tails' means to
+    the target's, `shift` punishes a mean below the target's, `shape` punishes a lower tail wider and an upper tail
+    narrower than the target's. `curvature` is off: a binary return's quantile function is a step, not a curve.
+    """
+
+    lower: float = 0.1
+    upper: float = 0.1
+    calibration: float = 0.1
+    gain: float = 0.1
+    shift: float = 0.1
+    shape: float = 0.1
+    curvature: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.lower <= 0.5 and 0 < self.upper <= 0.5):
+            raise ValueError(f"tails are shares in (0, 0.5], got lower={self.lower}, upper={self.upper}")
+        if min(self.calibration, self.gain, self.shift, self.shape, self.curvature) < 0:
+            raise ValueError("the weight of a tail term cannot be negative; 0 switches it off")
+
+    @property
+    def active(self) -> bool:
+        """Whether any term has a weight."""
+        return max(self.calibration, self.gain, self.shift, self.shape, self.curvature) > 0
+
+    def penalty(self, ensemble: Float[Tensor, "S K"], target: Float[Tensor, "S K"]) -> Float[Tensor, "S"]:
+        """The weighted sum of the active terms for each state; both arguments sorted along K."""
+        total = ensemble.new_zeros(ensemble.shape[0])
+        if self.calibration:
+            total = total + self.calibration * tail_mean_gap(ensemble, target, self.lower, "lower")
+        if self.gain:
+            total = total + self.gain * tail_mean_gap(ensemble, target, self.upper, "upper")
+        if self.shift:
+            total = total + self.shift * mean_shift(ensemble, target)
+        if self.shape:
+            total = total + self.shape * tail_shape(ensemble, target, self.lower, self.upper)
+        if self.curvature:
+            total = total + self.curvature * tail_curvature(ensemble, self.lower, self.upper)
+        return total
+
+
+NO_TAIL = AsymmetricTail(calibration=0.0, gain=0.0, shift=0.0, shape=0.0, curvature=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantileCritic(CriticPart):
+    """q_m(s) in R^K for m = 1..M at midpoint levels (k - 1/2) / K; V(s) is the mean over m and k.
+
+    Each head is a ReLU layer of `hidden` units with weights of its own and a zero-initialized output (equal heads
+    with zero outputs would receive equal gradients forever, so the hidden layers differ). Trained by quantile Huber
+    regression per head (Dabney et al. 2018, arXiv 1710.10044; DVPO eq. 3), the tail terms on the ensemble mean, and
+    `consistency` between heads (eq. 10, normalized by K). `huber` is the threshold in units of return: at 1 and
+    returns in [0, 1] the loss would be an expectile's, so it is small; 0 is the plain pinball loss.
+    """
+
+    heads: int = 3
+    quantiles: int = 32
+    hidden: int = 64
+    huber: float = 0.1
+    consistency: float = 0.1
+    tail: AsymmetricTail = field(default_factory=AsymmetricTail)
+    body: Body = field(default_factory=OwnBody)
+    distributional: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.heads < 1 or self.quantiles < 1 or self.hidden < 1:
+            raise ValueError("heads, quantiles and hidden must be at least 1")
+        if self.huber < 0 or self.consistency < 0:
+            raise ValueError("huber and consistency cannot be negative")
+
+    @property
+    def needs_distributional_targets(self) -> bool:
+        """Tail terms against a point target pull both tails to it (value-critics note, 1.6.3)."""
+        return self.tail.active
+
+    def build(self, context: CriticContext) -> ValueCritic:
+        head = QuantileHeads(self, context)
+        return LiveQuantileCritic(self, head, context)
+
+
+class QuantileHeads(nn.Module):
+    """States [S, D] to quantiles [S, M, K]."""
+
+    def __init__(self, part: QuantileCritic, context: CriticContext) -> None:
+        super().__init__()
+        width, generator = context.policy.width, torch_generator(context.seed, "critic/heads")
+        bound = width**-0.5
+        self.hidden_weight = nn.Parameter(torch.empty(part.heads * part.hidden, width))
+        self.hidden_bias = nn.Parameter(torch.zeros(part.heads * part.hidden))
+        self.output_weight = nn.Parameter(torch.zeros(part.heads, part.hidden, part.quantiles))
+        self.output_bias = nn.Parameter(torch.zeros(part.heads, part.quantiles))
+        with torch.no_grad():
+            self.hidden_weight.uniform_(-bound, bound, generator=generator)
+        self.heads, self.hidden, self.quantiles = part.heads, part.hidden, part.quantiles
+        self.span = context.reward_high - context.reward_low
+
+    def forward(self, states: Float[Tensor, "S D"]) -> Float[Tensor, "S M K"]:
+        """Output 0 is the mean, the rest are raw increments between neighboring quantiles."""
+        hidden = torch.relu(nn.functional.linear(states, self.hidden_weight, self.hidden_bias))
+        hidden = hidden.view(-1, self.heads, self.hidden).transpose(0, 1)
+        raw = (torch.bmm(hidden, self.output_weight) + self.output_bias[:, None]).transpose(0, 1)
+        if self.quantiles == 1:
+            return raw
+        # Increments of a quarter unit at the start spread the law over the reward's range around a mean of zero.
+        return monotone_quantiles(raw[..., 0], raw[..., 1:] - 1.2587, 4 * self.span / (self.quantiles - 1))
+
+
+class LiveQuantileCritic(LearnedCritic):
+    """A quantile critic with weights."""
+
+    def __init__(self, part: QuantileCritic, head: QuantileHeads, context: CriticContext) -> None:
+        super().__init__(part.body, head, context)
+        self.part = part
+        self.levels = midpoint_levels(part.quantiles)
+
+    def read(
+        self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]
+    ) -> ValuePrediction:
+        quantiles, final = self.head(states), self.head(ends)
+        levels = self.levels.to(quantiles)
+        return ValuePrediction(
+            scatter_sampled(quantiles.mean((1, 2)), batch.sampled_mask),
+            batch.sampled_mask,
+            bootstrap=final.mean((1, 2)),
+            law=Quantiles(levels, scatter_sampled(quantiles, batch.sampled_mask)),
+            bootstrap_law=Quantiles(levels, final[:, None]),
+        )
+
+    def loss(
+        self, states: Float[Tensor, "S D"], batch: TokenBatch, targets: ValueTargets, values: ValuePrediction
+    ) -> tuple[LossTerm, ...]:
+        chosen = targets.mask[batch.sampled_mask]
+        quantiles = self.head(states.float())[chosen]
+        samples, weights = self._samples(targets)
+        fit = quantile_huber(
+            quantiles, self.levels.to(quantiles), samples[:, None], weights[:, None], self.part.huber or None
+        ).mean((1, 2))
+        terms = [self._term("value", fit, targets.mask, 1.0)]
+        if self.part.tail.active:
+            ordered = self._target_quantiles(targets, samples)
+            penalty = self.part.tail.penalty(quantiles.mean(1), ordered)
+            terms.append(self._term("value_tail", penalty, targets.mask, 1.0))
+        if self.part.consistency and self.part.heads > 1:
+            spread = head_consistency(quantiles)
+            terms.append(self._term("value_consistency", spread, targets.mask, self.part.consistency))
+        return tuple(terms)
+
+    def _samples(self, targets: ValueTargets) -> tuple[Float[Tensor, "C S"], Float[Tensor, "C S"]]:
+        if isinstance(targets, Scalar):
+            samples = targets.values[targets.mask][:, None]
+            return samples, torch.ones_like(samples)
+        return targets.values[targets.mask], targets.weights[targets.mask]
+
+    def _target_quantiles(self, targets: ValueTargets, samples: Float[Tensor, "C S"]) -> Float[Tensor, "C K"]:
+        if not isinstance(targets, Samples) or samples.shape[-1] != self.part.quantiles:
+            raise TypeError(
+                f"tail terms compare {self.part.quantiles} quantiles with as many equally likely target samples;"
+                " use target=quantile_lambda or target=lambda_mixture, or switch the tail terms off"
+            )
+        return samples.sort(-1).values
+
+    @staticmethod
+    def _term(name: str, flat: Float[Tensor, "C"], mask: Bool[Tensor, "N T"], weight: float) -> LossTerm:
+        return LossTerm(name, scatter_sampled(flat, mask), mask, weight, TokenMean())

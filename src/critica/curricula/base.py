@@ -1,0 +1,64 @@
+"""Which tasks come next, how many samples each gets, and who learns from them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from critica.environments.base import Environment
+from critica.policies.base import SampleLimits
+from critica.records.words import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Who learns in this step."""
+
+    name: str
+    policy: bool
+    critic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one step asks for: tasks come from the curriculum as rounds of gathering need them."""
+
+    step: int
+    prompts: int
+    samples_per_prompt: int
+    limits: SampleLimits
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The step sizes that a recipe declares, as a curriculum sees them."""
+
+    prompts_per_step: int
+    samples_per_prompt: int
+    limits: SampleLimits
+    critic_warmup_steps: int
+    has_trainable_critic: bool
+
+
+class Curriculum(ABC):
+    """A live curriculum: hands out requests and tasks, and can be resumed at the very next task."""
+
+    @abstractmethod
+    def next(self, step: int) -> Request: ...
+
+    @abstractmethod
+    def draw(self, count: int) -> tuple[Task, ...]: ...
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class CurriculumPart(ABC):
+    """A curriculum's configuration."""
+
+    @abstractmethod
+    def build(self, environment: Environment, budget: Budget) -> Curriculum: ...

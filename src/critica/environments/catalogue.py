@@ -1,0 +1,90 @@
+"""Environments by the short names of the command line."""
+
+import difflib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from critica.environments.arithmetic import Arithmetic
+from critica.environments.base import EnvironmentConfig, EnvironmentProblem
+from critica.environments.binary_tree import BinaryTree
+from critica.environments.chain import Chain
+from critica.environments.digit_sum import DigitSum
+from critica.environments.mixes import PICO_TASKS, MixEntry
+from critica.environments.reasoning_gym import ReasoningGym
+from critica.environments.two_branch import TwoBranch
+
+PICO_MAX_NEW_TOKENS = 64
+
+
+def pico() -> ReasoningGym:
+    """The mix that the shipped pico policy was warm-started on."""
+    return ReasoningGym(PICO_TASKS, name="pico", max_new_tokens=PICO_MAX_NEW_TOKENS, extract="after_equals")
+
+
+NAMED: tuple[tuple[str, Callable[[], EnvironmentConfig]], ...] = (
+    ("pico", pico),
+    ("arithmetic", Arithmetic),
+    ("digit_sum", DigitSum),
+    ("binary_tree", BinaryTree),
+    ("chain", Chain),
+    ("two_branch", TwoBranch),
+)
+FORMS = "rg:DATASET, rg:A+B, rg:A*2+B*1, arithmetic:DIFFICULTY, arithmetic:DIFFICULTY/FORMAT, file.py:ClassName"
+
+
+def parse_environment(spec: str) -> EnvironmentConfig:
+    """The settings that a command-line spec means. Raises `EnvironmentProblem` with the nearest name and the list."""
+    head, colon, rest = spec.partition(":")
+    if head == "rg" and colon:
+        return ReasoningGym(tuple(_entry(part, spec) for part in rest.split("+")))
+    if head == "arithmetic" and colon:
+        return _arithmetic(rest, spec)
+    if head.endswith(".py"):
+        if not colon:
+            _refuse(spec, "name the class as well: file.py:ClassName")
+        return _from_file(*spec.rsplit(":", 1))
+    named = dict(NAMED)
+    if spec in named:
+        return named[spec]()
+    near = difflib.get_close_matches(head, [*named, "rg"], 1, 0.0)
+    _refuse(spec, f"the nearest is {'rg:DATASET' if near[0] == 'rg' else near[0]!r}. Known: {', '.join(named)}, {FORMS}")
+
+
+def _entry(part: str, spec: str) -> MixEntry:
+    name, star, weight = part.partition("*")
+    try:
+        share = float(weight) if star else 1.0
+    except ValueError:
+        share = -1.0
+    if not name or not share > 0.0:
+        _refuse(spec, f"{part!r} is not DATASET or DATASET*WEIGHT with a weight above 0")
+    return MixEntry(name=name, weight=share, config={})
+
+
+def _arithmetic(rest: str, spec: str) -> Arithmetic:
+    level, _, step_format = rest.partition("/")
+    if not level.isdecimal():
+        _refuse(spec, "the difficulty is a number from 1 to 5, as in arithmetic:3 or arithmetic:3/rewrite")
+    return Arithmetic(int(level), step_format or "running")  # type: ignore[arg-type]
+
+
+def _from_file(place: str, name: str) -> EnvironmentConfig:
+    file = Path(place).resolve()
+    if not file.is_file():
+        _refuse(f"{place}:{name}", f"there is no file {file}")
+    spec = importlib.util.spec_from_file_location(f"environment_{file.stem}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = vars(module).get(name)
+    if not (isinstance(found, type) and issubclass(found, EnvironmentConfig)):
+        _refuse(
+            f"{place}:{name}", "it must be a subclass of critica.environments.base.EnvironmentConfig with a `build(seed)`"
+        )
+    return found()
+
+
+def _refuse(spec: str, reason: str) -> NoReturn:
+    raise EnvironmentProblem(f"there is no environment {spec!r}: {reason}")

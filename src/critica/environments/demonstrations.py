@@ -1,0 +1,164 @@
+"""Worked answers to reasoning-gym items, by writers of different patience: small steps, or straight to the answer.
+
+A worked answer is a chain of small steps, and what follows its last `=` is the answer. Before every step the writer may
+lose patience and jump to the answer, doing the rest in the head:
+
+    4 - 1 - 7 + 3 =        patient  `4-1=3-7=-4+3=-1`     `4-1=3=-1`     `=-1`  hurried
+    5*x - 7 = 38           patient  `38+7=45/5=9`         `38+7=45=9`    `=9`   hurried
+    "n" in "an inn is"     patient  `a1i3i3=3`            `a1i3=3`       `=3`   hurried
+
+(Equations are solved from left to right; a word counts as its first letter and the count so far.) Every demonstration
+is right; a jump is only harder to imitate, because more happens between two tokens. Nothing in the prompt tells which
+writer will answer.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from critica.environments.mixes import MixEntry
+from critica.environments.splits import Split, split_of
+
+
+@dataclass(frozen=True, slots=True)
+class Writers:
+    """Who writes: `hurried_share` of answers by hurried writers; before each step a writer goes on with probability
+    `careful_goes_on` or `hurried_goes_on`, else jumps to the answer."""
+
+    hurried_share: float
+    careful_goes_on: float = 0.98
+    hurried_goes_on: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("hurried_share", self.hurried_share),
+            ("careful_goes_on", self.careful_goes_on),
+            ("hurried_goes_on", self.hurried_goes_on),
+        ):
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} is {value}, but it is a probability; choose a number in [0, 1]")
+
+    def shown(self, steps: int, rng: Random) -> int:
+        """How many of `steps` steps one writer shows before the jump; `steps` is no jump at all."""
+        goes_on = self.hurried_goes_on if rng.random() < self.hurried_share else self.careful_goes_on
+        shown = 0
+        while shown < steps and rng.random() < goes_on:
+            shown += 1
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A prompt and one right answer to it: the first `shown` of `steps` steps are written down."""
+
+    prompt: str
+    completion: str
+    shown: int
+    steps: int
+
+
+def final_answer(text: str) -> str:
+    """What a completion answers: the text after its last `=`, stripped; the whole stripped text when it has none."""
+    return text.rpartition("=")[2].strip()
+
+
+def demonstrate(name: str, item: Mapping[str, Any], writers: Writers, rng: Random) -> Demonstration:
+    """A right answer to `item` of the reasoning-gym dataset `name`, with as much care as a drawn writer takes."""
+    if name == "letter_counting":
+        span = item["metadata"]["span"]
+        shown, steps = writers.shown(len(span), rng), len(span)
+        completion = _letter_counting(span, item["metadata"]["target_letter"], shown)
+    else:
+        chain = _chain_of(name, item)
+        shown, steps = writers.shown(len(chain) - 1, rng), len(chain) - 1
+        completion = _write_chain(chain, shown)
+    return Demonstration(item["question"], completion, shown, steps)
+
+
+def shown_steps(name: str, item: Mapping[str, Any], completion: str) -> tuple[int, int]:
+    """(steps written down, steps to write) of any completion, right or wrong: how careful it is."""
+    if name == "letter_counting":
+        return len(completion.partition("=")[0]) // 2, len(item["metadata"]["span"])
+    return len(re.findall(r"(?<=\d)[-+/]-?\d+=", completion)), len(_chain_of(name, item)) - 1
+
+
+def items(entry: MixEntry, seed: int, split: Split | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """(index, item) of one dataset of a mix, without end, deterministic in `seed`; only those of `split` if given."""
+    import reasoning_gym
+
+    config = {key: list(value) if isinstance(value, tuple) else value for key, value in entry.config.items()}
+    dataset = reasoning_gym.create_dataset(entry.name, seed=seed, size=2**31, **config)
+    index = 0
+    while True:
+        item = dataset[index]
+        if split is None or split_of(item["question"]) == split:
+            yield index, item
+        index += 1
+
+
+def demonstrations(entry: MixEntry, seed: int, writers: Writers, split: Split) -> Iterator[Demonstration]:
+    """Demonstrations of one dataset of a mix, without end; each is a function of (seed, index) alone."""
+    for index, item in items(entry, seed, split):
+        yield demonstrate(entry.name, item, writers, Random(f"{seed}/{entry.name}/{index}"))
+
+
+def _chain_of(name: str, item: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """The calculation as (operator, operand) pairs to be applied from left to right; the first operator is ``""``."""
+    if name == "chain_sum":
+        return _terms(item["metadata"]["expression"])
+    if name == "simple_equations":
+        return _equation(item["metadata"]["equation"])
+    raise ValueError(
+        f"no demonstrations are known for the reasoning-gym dataset {name!r}; "
+        "known are chain_sum, simple_equations, letter_counting"
+    )
+
+
+def _terms(expression: str) -> tuple[tuple[str, int], ...]:
+    first, *rest = expression.split(" ")
+    return ("", int(first)), *((op, int(value)) for op, value in zip(rest[::2], rest[1::2], strict=True))
+
+
+def _equation(equation: str) -> tuple[tuple[str, int], ...]:
+    """``a*x + b = c`` as ``c - b / a``, read from left to right; steps by nothing (b = 0, a = 1) are left out."""
+    left, right = equation.split(" = ")
+    coefficient, constant = 0, 0
+    for sign, number, variable in re.findall(r"([+-]?)(\d*)\*?([a-z]?)", left.replace(" ", "")):
+        if not number and not variable:
+            continue
+        value = int(number or 1) * (-1 if sign == "-" else 1)
+        if variable:
+            coefficient += value
+        else:
+            constant += value
+    chain: list[tuple[str, int]] = [("", int(right))]
+    if constant:
+        chain.append(("-" if constant > 0 else "+", abs(constant)))
+    if coefficient != 1 or not constant:
+        chain.append(("/", coefficient))
+    return tuple(chain)
+
+
+def _write_chain(chain: Sequence[tuple[str, int]], shown: int) -> str:
+    """`shown` steps with their results, then a jump if any step is left."""
+    total = chain[0][1]
+    text = str(total) if shown else ""
+    for index, (op, operand) in enumerate(chain[1:]):
+        if op == "/":
+            quotient, rest = divmod(total, operand)
+            if rest:
+                raise ValueError(f"{total} is no multiple of {operand}: the item's solution is not whole")
+            total = quotient
+        else:
+            total = total + operand if op == "+" else total - operand
+        if index < shown:
+            text += f"{op}{operand}={total}"
+    return text if shown == len(chain) - 1 else f"{text}={total}"
+
+
+def _letter_counting(span: Sequence[str], letter: str, shown: int) -> str:
+    counts = [word.lower().count(letter) for word in span]
+    steps = (f"{word[0]}{sum(counts[: index + 1])}" for index, word in enumerate(span[:shown]))
+    return f"{''.join(steps)}={sum(counts)}"

@@ -1,0 +1,126 @@
+"""Held-out accuracy: sample, score, and say how sure the number is."""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+
+from critica.environments.base import Environment
+from critica.evaluation.intervals import share_interval
+from critica.functional.statistics import pass_at_k
+from critica.policies.base import Policy, Sample, SampleLimits, SampleRequest
+from critica.records.outcome import OutcomeReport, PassAtK, PromptOutcome, SourceAccuracy
+from critica.records.words import StopReason, Task
+
+Score = Callable[[Task, str], float | None]
+
+
+def evaluate_policy(
+    policy: Policy,
+    environment: Environment,
+    count: int,
+    samples: int = 1,
+    temperature: float = 1.0,
+    seed: int = 0,
+    score: Score | None = None,
+    *,
+    max_new_tokens: int | None = None,
+    prompts_per_batch: int = 64,
+) -> OutcomeReport:
+    """Accuracy on `count` held-out prompts, `samples` each, with 95% intervals over prompts.
+
+    `score(task, text)` is the environment's own by default; NaN or None says that an answer could not be scored: it
+    is counted as unscored, not as wrong. A sample's random numbers depend on (seed, task, sample), so two policies
+    meet the same prompts with the same dice, whatever `count` is. Raises ValueError for wrong counts, and for greedy
+    decoding with more than one sample, which would be the same answer again.
+    """
+    _check(count, samples, temperature)
+    scorer = score if score is not None else environment.score
+    tasks = environment.held_out(count)
+    limits = SampleLimits(max_new_tokens or environment.max_new_tokens, temperature)
+    written: list[list[Sample]] = []
+    for start in range(0, len(tasks), prompts_per_batch):
+        part = tasks[start : start + prompts_per_batch]
+        requests = [SampleRequest(policy.encode(task.messages), _streams(task, samples)) for task in part]
+        written += policy.sample(requests, limits, seed)
+    texts = [[policy.decode_text(_without_end(sample)) for sample in row] for row in written]
+    prompts = tuple(
+        _prompt_outcome(task, row, [scorer(task, text) for text in said], environment)
+        for task, row, said in zip(tasks, written, texts, strict=True)
+    )
+    total = max(sum(len(row) for row in written), 1)
+    return OutcomeReport(
+        environment=environment.name,
+        temperature=temperature,
+        samples_per_prompt=samples,
+        max_new_tokens=limits.max_new_tokens,
+        seed=seed,
+        policy_version=policy.version,
+        accuracy=share_interval(_shares(prompts), seed),
+        pass_at_k=_pass_at_k(prompts, samples, seed),
+        sources=_by_source(prompts, seed),
+        mean_tokens=sum(prompt.tokens for prompt in prompts) / total,
+        limit_share=sum(s.stop == StopReason.TOKEN_LIMIT for row in written for s in row) / total,
+        unscored=sum(prompt.unscored for prompt in prompts),
+        prompts=prompts,
+    )
+
+
+def _check(count: int, samples: int, temperature: float) -> None:
+    if count < 1 or samples < 1:
+        raise ValueError(f"evaluate_policy: {count} prompts with {samples} samples each: both must be at least 1")
+    if temperature < 0:
+        raise ValueError(f"evaluate_policy: temperature {temperature} is negative; 0 is greedy")
+    if temperature == 0 and samples > 1:
+        raise ValueError(f"evaluate_policy: greedy decoding writes the same answer {samples} times: ask for 1 sample")
+
+
+def _streams(task: Task, samples: int) -> tuple[tuple[int, ...], ...]:
+    """Names of the samples' random numbers: by the task's name, not by its place in the list."""
+    name = int.from_bytes(hashlib.blake2b(task.task_id.encode(), digest_size=7).digest(), "big")
+    return tuple((name, index) for index in range(samples))
+
+
+def _without_end(sample: Sample) -> tuple[int, ...]:
+    """The tokens without the end-of-text token, which is no part of the answer."""
+    return sample.token_ids[:-1] if sample.stop == StopReason.END_OF_TEXT else sample.token_ids
+
+
+def _prompt_outcome(
+    task: Task, row: Sequence[Sample], scores: Sequence[float | None], environment: Environment
+) -> PromptOutcome:
+    known = [value for value in scores if value is not None and not math.isnan(value)]
+    return PromptOutcome(
+        task_id=task.task_id,
+        source=str(task.info.get("source", task.environment)),
+        samples=len(known),
+        correct=sum(environment.is_correct(value) for value in known),
+        unscored=len(scores) - len(known),
+        tokens=sum(len(sample.token_ids) for sample in row),
+    )
+
+
+def _shares(prompts: Sequence[PromptOutcome]) -> list[float]:
+    shares = [prompt.share for prompt in prompts if prompt.samples]
+    if not shares:
+        raise ValueError(
+            f"evaluate_policy: none of {len(prompts)} prompts could be scored: the scorer failed every time; "
+            f"run it by hand on one answer"
+        )
+    return shares
+
+
+def _pass_at_k(prompts: Sequence[PromptOutcome], samples: int, seed: int) -> tuple[PassAtK, ...]:
+    """k = 1, 2, 4, …, and `samples` itself; each over the prompts with at least k scored samples."""
+    ks = sorted({2**power for power in range(samples.bit_length()) if 2**power <= samples} | {samples})
+    found = []
+    for k in ks:
+        chances = [pass_at_k(prompt.samples, prompt.correct, k) for prompt in prompts if prompt.samples >= k]
+        if chances:
+            found.append(PassAtK(k, len(chances), share_interval(chances, seed)))
+    return tuple(found)
+
+
+def _by_source(prompts: Sequence[PromptOutcome], seed: int) -> tuple[SourceAccuracy, ...]:
+    names = sorted({prompt.source for prompt in prompts if prompt.samples})
+    grouped = {name: [p.share for p in prompts if p.source == name and p.samples] for name in names}
+    return tuple(SourceAccuracy(name, len(part), share_interval(part, seed)) for name, part in grouped.items())

@@ -1,0 +1,1 @@
+"""Pure mathematics on tensors: no configuration, no model, no state."""

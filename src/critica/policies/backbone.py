@@ -1,0 +1,64 @@
+"""A transformer without a language head: the body of a critic that has one of its own."""
+
+import copy
+from pathlib import Path
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from critica.policies.families import base_model
+from critica.policies.forward import HiddenForward
+from critica.policies.language_model import LanguagePolicy
+from critica.policies.loading import open_model, resolve_device
+from critica.records.arrays import TokenBatch
+
+
+class LanguageBackbone(nn.Module):
+    """Tokens to final-normed hidden states of width D, with parameters that nobody shares."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model.eval()
+        self._forward = HiddenForward(model)
+
+    @classmethod
+    def from_policy(cls, policy: LanguagePolicy) -> Self:
+        """A copy of the policy's body as it is now, adapters merged in, every weight trainable."""
+        model = copy.deepcopy(policy.model)
+        if base_model(model) is not model:
+            model = model.merge_and_unload()  # type: ignore[operator]
+        return cls(model.base_model.requires_grad_(True))  # type: ignore[union-attr,operator,arg-type]
+
+    @classmethod
+    def load(cls, path: str, device: str = "auto", dtype: str = "float32") -> Self:
+        """Open a folder that `save` wrote, or any model that transformers opens; a language head is left out."""
+        return cls(open_model(path, dtype, headless=True).to(resolve_device(device)))  # type: ignore[arg-type]
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return int(self.model.config.hidden_size)  # type: ignore[union-attr,arg-type]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def sampled_states(self, batch: TokenBatch) -> Float[Tensor, "S D"]:
+        """The state before each sampled token, row-major."""
+        return self._forward.sampled_states(batch)
+
+    def final_states(self, batch: TokenBatch) -> Float[Tensor, "N D"]:
+        """The state after each row's last token."""
+        return self._forward.final_states(batch)
+
+    def sampled_and_final_states(self, batch: TokenBatch) -> tuple[Float[Tensor, "S D"], Float[Tensor, "N D"]]:
+        """Both, from one pass."""
+        return self._forward.sampled_and_final_states(batch)
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that transformers' AutoModel opens."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.save_pretrained(folder)  # type: ignore[operator]

@@ -1,0 +1,97 @@
+"""What a policy is to the rest: something that encodes, writes tokens with log-probs, and scores tokens."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from critica.records.arrays import TokenBatch
+from critica.records.words import Message, StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One prompt to be continued `len(streams)` times; `streams` identify each sample's random numbers."""
+
+    prompt_ids: tuple[int, ...]
+    streams: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLimits:
+    """How far and how hot. `temperature` 0 is greedy. `min_new_tokens` bans end-of-text before it (for benchmarks)."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    min_new_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the decoder returned: tokens (end-of-text included when written), their log-probs, and why it stopped."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    stop: StopReason
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A causal language model that writes tokens. Weights need not be in this process."""
+
+    version: int
+
+    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]: ...
+
+    def decode_text(self, token_ids: Sequence[int]) -> str: ...
+
+    def sample(self, requests: Sequence[SampleRequest], limits: SampleLimits, seed: int) -> list[list[Sample]]: ...
+
+
+@runtime_checkable
+class TrainablePolicy(Policy, Protocol):
+    """A policy whose weights are here."""
+
+    model: nn.Module
+    width: int
+
+    def sampled_states(self, batch: TokenBatch) -> Float[Tensor, "S D"]: ...
+
+    def sampled_and_final_states(self, batch: TokenBatch) -> tuple[Float[Tensor, "S D"], Float[Tensor, "N D"]]: ...
+
+    def logits(self, states: Float[Tensor, "S D"]) -> Float[Tensor, "S V"]: ...
+
+    def trainable(self) -> Iterable[tuple[str, nn.Parameter]]: ...
+
+    def frozen_copy(self) -> "TrainablePolicy": ...
+
+    def token_texts(self, batch: TokenBatch) -> tuple[tuple[str, ...], ...]: ...
+
+    def save(self, folder: Path) -> None: ...
+
+    def restore(self, folder: Path) -> None: ...
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """Tokens to hidden states, for policies and for critics with a body of their own."""
+
+    width: int
+
+    def sampled_states(self, batch: TokenBatch) -> Float[Tensor, "S D"]: ...
+
+    def sampled_and_final_states(self, batch: TokenBatch) -> tuple[Float[Tensor, "S D"], Float[Tensor, "N D"]]: ...
+
+    def trainable(self) -> Iterable[tuple[str, nn.Parameter]]: ...
+
+    def save(self, folder: Path) -> None: ...
+
+    def restore(self, folder: Path) -> None: ...
+
+
+def sampled_positions(sampled_mask: Bool[Tensor, "N T"]) -> Tensor:
+    """Flat row-major indices of the sampled tokens."""
+    return sampled_mask.flatten().nonzero().squeeze(-1)

@@ -1,0 +1,151 @@
+"""The training forward: packed tokens, each shared prompt computed once, exact gradients in the model's own weights."""
+
+import warnings
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from critica.functional import logprobs
+from critica.policies.families import Layer, Stack, base_model, is_plain, read_stack, supports
+from critica.policies.layout import Block, Layout, plan_layout
+from critica.policies.operators import collect, rms_norm, rotate, spread, swiglu
+from critica.records.arrays import TokenBatch
+
+F = nn.functional
+
+
+class HiddenForward:
+    """Tokens to final-normed hidden states, through the packed path when the family is known, else through the model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._reason = supports(model)
+        self._stack = None if self._reason else read_stack(model)
+        if self._reason:
+            warnings.warn(
+                f"{type(base_model(model)).__name__} runs through transformers' padded forward, which is slower: "
+                f"{self._reason}",
+                stacklevel=2,
+            )
+
+    @property
+    def stack(self) -> Stack | None:
+        """The stack that the packed path reads; None on the padded path."""
+        return self._stack
+
+    @property
+    def reason(self) -> str | None:
+        """Why the packed path is not taken."""
+        return self._reason
+
+    def sampled_states(self, batch: TokenBatch) -> Float[Tensor, "S D"]:
+        """The state before each sampled token, row-major."""
+        if self._stack is None:
+            return logprobs.states_before(self._padded(batch), batch.sampled_mask)
+        layout = plan_layout(batch, with_final=False)
+        return _final_norm(self._stack, _run(self._stack, layout), layout.before)
+
+    def final_states(self, batch: TokenBatch) -> Float[Tensor, "N D"]:
+        """The state after each row's last valid token."""
+        if self._stack is None:
+            return logprobs.final_states(self._padded(batch), batch.valid_mask)
+        layout = plan_layout(batch, with_final=True)
+        return _final_norm(self._stack, _run(self._stack, layout), layout.last)
+
+    def sampled_and_final_states(self, batch: TokenBatch) -> tuple[Float[Tensor, "S D"], Float[Tensor, "N D"]]:
+        """Both, from one pass."""
+        if self._stack is None:
+            hidden = self._padded(batch)
+            return logprobs.states_before(hidden, batch.sampled_mask), logprobs.final_states(hidden, batch.valid_mask)
+        layout = plan_layout(batch, with_final=True)
+        states = _final_norm(self._stack, _run(self._stack, layout), torch.cat([layout.before, layout.last]))
+        sampled, final = states.split([layout.before.shape[0], layout.last.shape[0]])
+        return sampled, final
+
+    def _padded(self, batch: TokenBatch) -> Float[Tensor, "N T D"]:
+        trunk = base_model(self._model).base_model
+        output = trunk(input_ids=batch.token_ids, attention_mask=batch.valid_mask.long(), use_cache=False)
+        return output.last_hidden_state
+
+
+def _final_norm(stack: Stack, hidden: Float[Tensor, "M D"], index: Tensor) -> Float[Tensor, "S D"]:
+    return rms_norm(hidden.index_select(0, index), stack.final_norm.weight, stack.epsilon)
+
+
+def _run(stack: Stack, layout: Layout) -> Float[Tensor, "M D"]:
+    """Every layer over the packed tokens; the result is not yet normed."""
+    x = F.embedding(layout.token_ids, stack.embedding.weight)
+    angles = layout.positions.to(x.device).float().unsqueeze(1) * stack.inverse_frequencies()
+    cos, sin = (t.to(x.dtype).unsqueeze(1) for t in (angles.cos(), angles.sin()))
+    for layer in stack.layers:
+        x = x + _attention(stack, layer, layout, rms_norm(x, layer.attention_norm.weight, stack.epsilon), cos, sin)
+        x = x + _mlp(layer, rms_norm(x, layer.mlp_norm.weight, stack.epsilon))
+    return x
+
+
+def _mlp(layer: Layer, x: Float[Tensor, "M D"]) -> Float[Tensor, "M D"]:
+    return layer.down(swiglu(_joined(x, layer.gate, layer.up)))
+
+
+def _joined(x: Float[Tensor, "M D"], *linears: nn.Module) -> Float[Tensor, "M out"]:
+    """Several projections of the same input as one product, unless an adapter must be called as a module."""
+    if not all(is_plain(linear) for linear in linears):
+        return torch.cat([linear(x) for linear in linears], -1)
+    biases = [linear.bias for linear in linears]
+    bias = None
+    if any(b is not None for b in biases):
+        pairs = zip(biases, linears, strict=True)
+        bias = torch.cat([linear.weight.new_zeros(linear.out_features) if b is None else b for b, linear in pairs])
+    return F.linear(x, torch.cat([linear.weight for linear in linears]), bias)
+
+
+def _attention(
+    stack: Stack, layer: Layer, layout: Layout, x: Float[Tensor, "M D"], cos: Tensor, sin: Tensor
+) -> Float[Tensor, "M D"]:
+    joined = _joined(x, layer.query, layer.key, layer.value).view(x.shape[0], -1, stack.head_width)
+    turned, value = joined.split([stack.heads + stack.key_heads, stack.key_heads], 1)
+    if layer.query_norm is not None and layer.key_norm is not None:
+        weights = [layer.query_norm.weight] * stack.heads + [layer.key_norm.weight] * stack.key_heads
+        turned = rms_norm(turned, torch.stack(weights), stack.epsilon)
+    query, key = rotate(turned, cos, sin).split([stack.heads, stack.key_heads], 1)
+    parts = [_attend(stack, block, query, key, value) for block in layout.blocks]
+    return layer.output(parts[0] if len(parts) == 1 else torch.cat(parts))
+
+
+def _attend(stack: Stack, block: Block, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "m HD"]:
+    """softmax(q k^T / sqrt(d) + bias) v for one block, each key-value head serving H / key_heads query heads."""
+    rows, width, heads, shared = block.rows, block.width, stack.key_heads, stack.heads // stack.key_heads
+    size = stack.head_width
+    own = [_grid(part[block.start : block.stop], block) for part in (query, key, value)]
+    keys, values = own[1].transpose(1, 2), own[2].transpose(1, 2)
+    if block.prefixes is not None:
+        keys = torch.cat([_shared(key, block).transpose(1, 2), keys], 2)
+        values = torch.cat([_shared(value, block).transpose(1, 2), values], 2)
+    bias = block.bias.to(query.dtype)
+    queries = own[0].view(rows, width, heads, shared, size).permute(0, 2, 3, 1, 4)
+    if query.device.type == "cpu":
+        scaled = (queries * size**-0.5).reshape(rows * heads, shared * width, size)
+        scores = torch.bmm(scaled, keys.reshape(rows * heads, -1, size).transpose(1, 2))
+        scores = scores.view(rows, heads * shared, width, -1).add_(bias)
+        weights = scores.softmax(-1).view(rows * heads, shared * width, -1)
+        mixed = torch.bmm(weights, values.reshape(rows * heads, -1, size))
+    else:
+        wide = queries.reshape(rows, heads * shared, width, size)
+        mixed = F.scaled_dot_product_attention(wide, keys, values, attn_mask=bias, enable_gqa=True)
+    out = mixed.view(rows, heads, shared, width, size).permute(0, 3, 1, 2, 4).reshape(rows * width, -1)
+    return out if block.slots is None else collect(out, block.slots)
+
+
+def _grid(flat: Float[Tensor, "m H d"], block: Block) -> Float[Tensor, "n R H d"]:
+    if block.slots is not None:
+        flat = spread(flat, block.slots, block.rows * block.width)
+    return flat.reshape(block.rows, block.width, *flat.shape[1:])
+
+
+def _shared(flat: Float[Tensor, "M H d"], block: Block) -> Float[Tensor, "n P H d"]:
+    """The shared keys of each row: gathered once per prefix, then handed to the rows that own it."""
+    prefixes = block.prefixes
+    assert prefixes is not None
+    once = spread(flat.index_select(0, prefixes.tokens), prefixes.slots, prefixes.count * prefixes.width)
+    return once.view(prefixes.count, prefixes.width, *flat.shape[1:]).index_select(0, prefixes.owner)

@@ -1,0 +1,229 @@
+"""A transformers causal language model as a trainable policy: it encodes, writes tokens with log-probs, and scores them."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from critica.policies.base import Sample, SampleLimits, SampleRequest
+from critica.policies.decoder import DecodeControl, Decoder
+from critica.policies.fallback import generate_samples
+from critica.policies.families import base_model
+from critica.policies.forward import HiddenForward
+from critica.policies.loading import PolicyLoadError, open_model, open_tokenizer, resolve, resolve_device
+from critica.policies.numerics import NumericsReport, decoding_matmuls
+from critica.policies.part import Lora
+from critica.records.arrays import TokenBatch
+from critica.records.words import Message
+
+SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
+class PromptTooLong(ValueError):
+    """A prompt and its continuation do not fit into the model's context."""
+
+    def __init__(self, prompt_tokens: int, new_tokens: int, limit: int, task_id: str = "") -> None:
+        self.prompt_tokens, self.new_tokens, self.limit, self.task_id = prompt_tokens, new_tokens, limit, task_id
+        whose = f"the prompt of task {task_id!r}" if task_id else "a prompt"
+        super().__init__(
+            f"{whose} has {prompt_tokens} tokens; with max_new_tokens={new_tokens} that is "
+            f"{prompt_tokens + new_tokens}, and the policy's context holds {limit}: "
+            "lower max_new_tokens, choose shorter tasks, or take a policy with a longer context"
+        )
+
+    def of_task(self, task_id: str) -> "PromptTooLong":
+        """The same error, naming the task."""
+        return PromptTooLong(self.prompt_tokens, self.new_tokens, self.limit, task_id)
+
+
+class LanguagePolicy:
+    """A causal language model with its tokenizer. `version` is counted up by whoever updates the weights."""
+
+    def __init__(
+        self, model: nn.Module, tokenizer: Any, lora: Lora | None = None, numerics: NumericsReport | None = None
+    ) -> None:
+        config = base_model(model).config
+        for name in SCALED_LOGITS:
+            if getattr(config, name, None) not in (None, 1, 1.0):
+                raise PolicyLoadError(
+                    f"{type(base_model(model)).__name__} rescales its logits ({name}), which is not supported: "
+                    "take a model of the Llama or Qwen families"
+                )
+        self.model = model
+        self.tokenizer = tokenizer
+        self.version = 0
+        self._lora = lora or Lora()
+        self._numerics = numerics
+        self._forward = HiddenForward(model)
+
+    @classmethod
+    def load(
+        cls,
+        path: str,
+        lora: Lora | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
+        numerics: NumericsReport | None = None,
+    ) -> Self:
+        """Open `pico`, a folder, or a hub name; with `lora.rank` above 0 only fresh adapters are trained.
+
+        A folder of saved adapters continues them on their base model. `numerics` (see `configure`) allows the
+        decoder this processor's fast paths. Raises PolicyLoadError.
+        """
+        place = resolve(path)
+        tokenizer = open_tokenizer(place)
+        if (Path(place) / "adapter_config.json").is_file():
+            model, lora = _with_saved_adapters(place, dtype)
+        else:
+            model = open_model(place, dtype)
+            if lora is not None and lora.rank > 0:
+                model = _with_new_adapters(model, lora)
+        return cls(model.to(resolve_device(device)), tokenizer, lora, numerics)
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Every id that ends a text, by the generation config, the config and the tokenizer, in increasing order."""
+        inner = base_model(self.model)
+        found: set[int] = set()
+        sources = (inner.generation_config.eos_token_id, inner.config.eos_token_id, self.tokenizer.eos_token_id)  # type: ignore[union-attr]
+        for ids in sources:
+            found.update(() if ids is None else (ids,) if isinstance(ids, int) else ids)
+        return tuple(sorted(found))
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the model can attend over, prompt and continuation together."""
+        return int(base_model(self.model).config.max_position_embeddings)  # type: ignore[union-attr,arg-type]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The prompt's tokens: through the chat template when the tokenizer has one, else the contents by line.
+
+        Without a template the text gets the special tokens that the tokenizer itself adds to a text.
+        """
+        if self.tokenizer.chat_template:
+            told = [_as_dict(message) for message in messages]
+            text = self.tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
+            return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        text = "\n".join(message.content for message in messages)
+        ids = list(self.tokenizer(text)["input_ids"])
+        if ids and ids[-1] in self.end_ids:  # some tokenizers close what they encode; a prompt is still open
+            ids.pop()
+        return tuple(ids)
+
+    def decode_text(self, token_ids: Sequence[int]) -> str:
+        """The text of these tokens, special ones left out: a view, never the truth."""
+        return self.tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def sample(
+        self,
+        requests: Sequence[SampleRequest],
+        limits: SampleLimits,
+        seed: int,
+        control: DecodeControl | None = None,
+    ) -> list[list[Sample]]:
+        """Continue each request once per stream. Raises PromptTooLong before anything is decoded."""
+        for request in requests:
+            self._check_length(len(request.prompt_ids), limits.max_new_tokens)
+        self.model.eval()
+        with decoding_matmuls():
+            if self._forward.stack is not None:
+                packed = self._numerics is not None and self._numerics.packed_linears and self.device.type == "cpu"
+                return Decoder(self._forward.stack, self.end_ids, packed).sample(requests, limits, seed, control)
+            if control is not None:
+                raise ValueError(
+                    f"decode control needs the batched decoder, and it cannot read this policy: {self._forward.reason}"
+                )
+            return generate_samples(self.model, self.end_ids, requests, limits, seed)
+
+    def _check_length(self, prompt_tokens: int, new_tokens: int) -> None:
+        if prompt_tokens < 1:
+            raise ValueError("a prompt has no tokens: give the policy at least one to continue from")
+        if prompt_tokens + new_tokens > self.context_length:
+            raise PromptTooLong(prompt_tokens, new_tokens, self.context_length)
+
+    def sampled_states(self, batch: TokenBatch) -> Float[Tensor, "S D"]:
+        """The final-normed state before each sampled token, row-major; with gradient unless told otherwise."""
+        self._set_mode()
+        return self._forward.sampled_states(batch)
+
+    def sampled_and_final_states(self, batch: TokenBatch) -> tuple[Float[Tensor, "S D"], Float[Tensor, "N D"]]:
+        """Those, and the state after each row's last token, from one pass."""
+        self._set_mode()
+        return self._forward.sampled_and_final_states(batch)
+
+    def final_states(self, batch: TokenBatch) -> Float[Tensor, "N D"]:
+        """The state after each row's last token."""
+        self._set_mode()
+        return self._forward.final_states(batch)
+
+    def _set_mode(self) -> None:
+        """Dropout exists only in adapters that ask for it, and only where a gradient is taken."""
+        self.model.train(self._lora.dropout > 0 and torch.is_grad_enabled())
+
+    def logits(self, states: Float[Tensor, "S D"]) -> Float[Tensor, "S V"]:
+        """The head on these states, in fp32 or better."""
+        made = base_model(self.model).get_output_embeddings()(states)  # type: ignore[operator]
+        return made if made.dtype == torch.float64 else made.float()
+
+    def trainable(self) -> Iterable[tuple[str, nn.Parameter]]:
+        """Named parameters that receive gradients: all of them, or the adapters alone."""
+        return ((name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad)
+
+    def frozen_copy(self) -> Self:
+        """The same policy as it is now, with weights of its own that take no gradient."""
+        made = type(self)(copy.deepcopy(self.model), self.tokenizer, self._lora, self._numerics)
+        made.model.requires_grad_(False)
+        made.version = self.version
+        return made
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that transformers opens: weights (or adapters) as safetensors, config and tokenizer."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.save_pretrained(folder)  # type: ignore[operator]
+        self.tokenizer.save_pretrained(folder)
+
+
+def _as_dict(message: Message) -> dict[str, Any]:
+    told: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        told["tool_calls"] = [dict(call) for call in message.tool_calls]
+    if message.tool_call_id:
+        told["tool_call_id"] = message.tool_call_id
+    return told
+
+
+def _with_new_adapters(model: nn.Module, lora: Lora) -> nn.Module:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise PolicyLoadError(
+            f"LoRA cannot be put on {type(model).__name__} ({error}): set policy.lora.target_modules to its linears"
+        ) from error
+
+
+def _with_saved_adapters(place: str, dtype: str) -> tuple[nn.Module, Lora]:
+    from peft import PeftConfig, PeftModel
+
+    config = PeftConfig.from_pretrained(place)
+    base = open_model(str(config.base_model_name_or_path), dtype)
+    model = PeftModel.from_pretrained(base, place, is_trainable=True)
+    rank, alpha, dropout = (getattr(config, name) for name in ("r", "lora_alpha", "lora_dropout"))
+    return model, Lora(rank, alpha, dropout, tuple(sorted(config.target_modules or ())))  # type: ignore[union-attr]

@@ -1,0 +1,164 @@
+"""A recipe is a sentence that picks parts; this file says which parts a sentence has and where its values come from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from critica.advantages.base import AdvantageRule
+from critica.critics.base import CriticPart
+from critica.critics.targets import MonteCarlo, TargetRule
+from critica.curricula.base import CurriculumPart
+from critica.curricula.stream import Stream
+from critica.environments.base import EnvironmentConfig
+from critica.environments.catalogue import pico
+from critica.objectives.policy_loss import PolicyLoss
+from critica.policies.part import LocalPolicy
+from critica.rewards.base import RewardConfig
+from critica.rewards.noise import NoiseModel, NoNoise
+from critica.rewards.verifiers import EnvironmentScorer
+from critica.rollout.admission import AcceptAll, AdmissionRule
+from critica.rollout.place import Placement
+from critica.updaters.gradient import Adam
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """Where the idea was published."""
+
+    title: str
+    arxiv: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperSays:
+    """The paper states this value, at this place."""
+
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSays:
+    """A public implementation uses this value, in this file."""
+
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class OurChoice:
+    """We chose this value for the stated reason; `paper` is what the paper used, if known."""
+
+    because: str
+    paper: str = ""
+
+
+Source = PaperSays | CodeSays | OurChoice
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How many prompts and samples a step gathers, and how they are written.
+
+    `max_new_tokens` 0 takes the environment's own token limit.
+    """
+
+    prompts_per_step: int = 16
+    samples_per_prompt: int = 8
+    temperature: float = 1.0
+    max_new_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if self.prompts_per_step < 1 or self.samples_per_prompt < 1:
+            raise ValueError("prompts_per_step and samples_per_prompt must be at least 1")
+        if self.temperature <= 0:
+            raise ValueError("temperature must be above 0 in training: a greedy sample has no gradient to learn from")
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """How often each model is updated on a step's batch, and by which optimizer.
+
+    `policy_epochs` passes over the batch, each cut into `updates_per_epoch` optimizer steps; the critic makes
+    `critic_epochs` passes. `critic_warmup_steps` first steps train the critic alone. `tokens_per_microbatch`
+    bounds memory and changes nothing else.
+    """
+
+    policy: Adam = field(default_factory=lambda: Adam(learning_rate=1e-6))
+    critic: Adam = field(default_factory=lambda: Adam(learning_rate=1e-5))
+    policy_epochs: int = 1
+    updates_per_epoch: int = 1
+    critic_epochs: int = 1
+    critic_warmup_steps: int = 0
+    tokens_per_microbatch: int = 16384
+
+    def __post_init__(self) -> None:
+        for name in ("policy_epochs", "updates_per_epoch", "critic_epochs", "tokens_per_microbatch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.critic_warmup_steps < 0:
+            raise ValueError("critic_warmup_steps cannot be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """Save every `every` steps (and at the end, and on Ctrl-C); keep the last `keep`."""
+
+    every: int = 50
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.keep < 1:
+            raise ValueError("checkpoint.every and checkpoint.keep must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Held-out evaluation before and after training (and every `every` steps; 0: only at the ends).
+
+    `prompts` 0 switches it off. Accuracy is measured at temperature 1 with `samples` each, and greedy.
+    """
+
+    prompts: int = 0
+    samples: int = 1
+    every: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One published system, or one resolved run: parts, and the provenance of every value that matters."""
+
+    name: str
+    paper: Paper
+    critic: CriticPart
+    advantage: AdvantageRule
+    objective: PolicyLoss
+    target: TargetRule = MonteCarlo()
+    policy: LocalPolicy = field(default_factory=LocalPolicy)
+    environment: EnvironmentConfig = field(default_factory=pico)
+    reward: RewardConfig = field(default_factory=EnvironmentScorer)
+    noise: NoiseModel = field(default_factory=NoNoise)
+    placement: Placement = Placement()
+    admission: AdmissionRule = AcceptAll()
+    curriculum: CurriculumPart = Stream()
+    sampling: Sampling = Sampling()
+    learner: Learner = field(default_factory=Learner)
+    checkpoint: Checkpoints = Checkpoints()
+    held_out: HeldOut = HeldOut()
+    steps: int = 200
+    seed: int = 0
+    threads: int = 0
+    wing: Literal["value critics", "objectives"] = "objectives"
+    provenance: Mapping[str, Source] = field(
+        default_factory=lambda: MappingProxyType({}), hash=False, metadata={"saved": False}
+    )
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if self.critic.group_based and self.sampling.samples_per_prompt < 2:
+            raise ValueError(
+                f"the {self.name!r} baseline compares samples of one prompt, so samples_per_prompt must be at least 2;"
+                " set sampling.samples_per_prompt=8, or use a recipe with a learned critic (ppo, vc_ppo, dvpo)"
+            )
+        self.advantage.check(self.critic)
+        self.target.check(self.critic)

@@ -1,0 +1,98 @@
+"""The catalogue: every recipe by name, and every built-in part by kind and short name. Nothing registers itself."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from critica.advantages.gae import Gae, LengthAdaptive, QuantileGae
+from critica.advantages.outcome import Outcome
+from critica.advantages.standardized import Standardized
+from critica.critics.bodies import OwnBody, SharedTrunk, SmallModel
+from critica.critics.counted import GroupMean, LeaveOneOut, NoBaseline
+from critica.critics.quantile import QuantileCritic
+from critica.critics.scalar import ScalarCritic
+from critica.critics.targets import LambdaMixture, LambdaReturn, MonteCarlo, QuantileLambda
+from critica.curricula.stream import Stream
+from critica.environments.arithmetic import Arithmetic
+from critica.environments.binary_tree import BinaryTree
+from critica.environments.chain import Chain
+from critica.environments.digit_sum import DigitSum
+from critica.environments.mixes import MixEntry
+from critica.environments.reasoning_gym import ReasoningGym
+from critica.environments.two_branch import TwoBranch
+from critica.objectives.penalties import Entropy, ReferenceKl
+from critica.objectives.surrogates import ClippedRatio, PolicyGradient
+from critica.policies.part import LocalPolicy
+from critica.recipes.base import Paper, Recipe
+from critica.recipes.dapo import DAPO
+from critica.recipes.dr_grpo import DR_GRPO
+from critica.recipes.dvpo import DVPO
+from critica.recipes.grpo import GRPO
+from critica.recipes.ppo import PPO
+from critica.recipes.reinforce import REINFORCE
+from critica.recipes.rloo import RLOO
+from critica.recipes.vc_ppo import VC_PPO
+from critica.records.losses import Constant, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
+from critica.rewards.noise import Flip, NoNoise
+from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
+from critica.rollout.admission import AcceptAll, Informative
+from critica.updaters.gradient import Adam
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {recipe.name: recipe for recipe in (REINFORCE, RLOO, GRPO, DR_GRPO, DAPO, PPO, VC_PPO, DVPO)}
+)
+
+PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
+    {
+        "critic": {
+            "none": NoBaseline,
+            "group_mean": GroupMean,
+            "leave_one_out": LeaveOneOut,
+            "scalar": ScalarCritic,
+            "quantile": QuantileCritic,
+        },
+        "body": {"own": OwnBody, "shared": SharedTrunk, "small": SmallModel},
+        "target": {
+            "monte_carlo": MonteCarlo,
+            "lambda_return": LambdaReturn,
+            "quantile_lambda": QuantileLambda,
+            "lambda_mixture": LambdaMixture,
+        },
+        "advantage": {
+            "outcome": Outcome,
+            "gae": Gae,
+            "quantile_gae": QuantileGae,
+            "standardized": Standardized,
+        },
+        "decay": {"length_adaptive": LengthAdaptive},
+        "surrogate": {"policy_gradient": PolicyGradient, "clipped_ratio": ClippedRatio},
+        "reduction": {
+            "token_mean": TokenMean,
+            "sequence_mean_of_token_means": SequenceMeanOfTokenMeans,
+            "sequence_mean_of_token_sums": SequenceMeanOfTokenSums,
+            "constant": Constant,
+        },
+        "penalty": {"reference_kl": ReferenceKl, "entropy": Entropy},
+        "policy": {"local": LocalPolicy},
+        "environment": {
+            "reasoning_gym": ReasoningGym,
+            "arithmetic": Arithmetic,
+            "digit_sum": DigitSum,
+            "binary_tree": BinaryTree,
+            "chain": Chain,
+            "two_branch": TwoBranch,
+        },
+        "entry": {"dataset": MixEntry},
+        "reward": {
+            "environment": EnvironmentScorer,
+            "exact": Exact,
+            "numeric": Numeric,
+            "regex": RegexExtract,
+            "function": Function,
+        },
+        "noise": {"none": NoNoise, "flip": Flip},
+        "admission": {"accept_all": AcceptAll, "informative": Informative},
+        "curriculum": {"stream": Stream},
+        "optimizer": {"adam": Adam},
+        "paper": {"paper": Paper},
+    }
+)

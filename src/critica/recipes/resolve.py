@@ -1,0 +1,75 @@
+"""From what a person names (a recipe or a TOML file, and changes to it) to one resolved recipe."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from critica.environments.catalogue import parse_environment
+from critica.recipes.base import OurChoice, Recipe
+from critica.recipes.coercion import ConfigError, nearest
+from critica.recipes.config import Catalogue, apply_sets, from_tables
+from critica.recipes.toml import read_toml
+from critica.rewards.catalogue import parse_reward
+from critica.rewards.noise import parse_noise
+
+# Parts that have a spec of their own on the command line: `--environment rg:lcm`, `--noise flip:0.2:group`.
+SPECS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+    {"environment": parse_environment, "noise": parse_noise, "reward": parse_reward}
+)
+BASE = "base"  # the key of a TOML file that names the recipe to start from
+
+
+def find_recipe(name: str, recipes: Mapping[str, Recipe], parts: Catalogue) -> Recipe:
+    """The recipe called `name`, or the one in the TOML file of that path.
+
+    A file with `base = "dvpo"` says only what differs from that recipe; one without says everything, as the
+    `config.toml` of a run folder does. Raises `ConfigError` with the nearest name, or naming the file.
+    """
+    if name in recipes:
+        return recipes[name]
+    path = Path(name)
+    if path.is_dir() and (path / "config.toml").is_file():
+        path = path / "config.toml"
+    if path.suffix == ".toml" and not path.is_file():
+        raise ConfigError(f"there is no file {path.absolute()}.")
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no recipe {name!r}{nearest(name, recipes)}. There are: {', '.join(recipes)}; or a TOML file."
+        )
+    tables = read_toml(path)
+    base = tables.pop(BASE, None)
+    try:
+        start = Recipe if base is None else find_recipe(str(base), recipes, parts)
+        return from_tables(tables, start, parts, folder=path.parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def change_recipe(recipe: Recipe, settings: Iterable[str], parts: Catalogue) -> Recipe:
+    """The recipe with every `path=value` applied; what it said of a changed value's origin is said no more."""
+    settings = tuple(settings)
+    if not settings:
+        return recipe
+    named, plain = [], []
+    for setting in settings:
+        path, _, spec = setting.partition("=")
+        (named if path.strip() in SPECS and not spec.startswith("{") else plain).append((path.strip(), spec))
+    start = replace(recipe, **{path: _parse(path, spec) for path, spec in named})
+    changed = apply_sets(start, [f"{path}={spec}" for path, spec in plain], parts)
+    paths = [setting.partition("=")[0].strip() for setting in settings]
+    kept = {key: source for key, source in changed.provenance.items() if not any(_touches(key, p) for p in paths)}
+    ours = {path: OurChoice(because="set by the user") for path in paths}
+    return replace(changed, provenance=MappingProxyType(kept | ours))
+
+
+def _parse(path: str, spec: str) -> Any:
+    try:
+        return SPECS[path](spec)
+    except ValueError as error:
+        raise ConfigError(f"{path}={spec}: {error}") from error
+
+
+def _touches(key: str, path: str) -> bool:
+    return key == path or key.startswith(f"{path}.") or path.startswith(f"{key}.")

@@ -1,0 +1,1 @@
+"""The records that flow between the rooms: frozen, typed, checked at birth."""

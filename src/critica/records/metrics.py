@@ -1,0 +1,117 @@
+"""The glossary: every metric that may be logged, with its unit and the one sentence that defines it."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from critica.records.checks import RecordError
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDefinition:
+    """A name, a unit, and a sentence. A name that ends in `/*` declares a family."""
+
+    name: str
+    unit: str
+    sentence: str
+
+
+class UndeclaredMetric(RecordError):
+    """A metric was named that the glossary does not hold."""
+
+
+# To add a metric, add one line: name | unit | sentence.
+_TABLE = """
+reward/told | reward | Mean reward that training was told, over trajectories with a known outcome.
+reward/told_std | reward | Standard deviation over trajectories of the reward that training was told.
+reward/clean | reward | Mean reward before injected noise; training never sees it.
+reward/unknown | share | Trajectories without any outcome (the source abstained or failed).
+accuracy/sampled | share | Trajectories of the step whose clean reward is at least .999, at the training temperature.
+noise/flipped_share | share | Trajectories whose reward the injected noise changed.
+policy/entropy | nats | Mean entropy of the policy's next-token law at sampled tokens.
+policy/kl_behavior | nats | Mean k3 estimate of KL(behavior || policy) at sampled tokens, after the update's last pass.
+policy/kl_reference | nats | Mean k3 estimate of KL(policy || reference) at sampled tokens.
+policy/clip_fraction | share | Trained tokens whose ratio left the trust region on the side where clipping binds.
+policy/clip_fraction_low | share | Trained tokens with negative advantage whose ratio fell below 1 - low.
+policy/clip_fraction_high | share | Trained tokens with positive advantage whose ratio rose above 1 + high.
+policy/ratio_mean | ratio | Mean of policy over proximal probability at trained tokens.
+policy/ratio_max | ratio | Largest ratio of policy over proximal probability at a trained token.
+policy/grad_norm | norm | L2 norm of the policy's gradient before clipping, mean over optimizer steps.
+policy/updates | count | Optimizer steps of the policy in this step.
+policy/skipped_updates | count | Optimizer steps refused because a gradient was not finite.
+policy/sampled_logprob | nats | Mean log-probability of the sampled tokens under the policy that sampled them.
+critic/explained_variance | share | 1 - Var(told - value) / Var(told) over sampled tokens; told is the whole outcome.
+critic/explained_variance_clean | share | The same against the clean outcome: what the critic knows of the truth.
+critic/bias | reward | Mean of value - told outcome over sampled tokens; positive means optimistic.
+critic/bias_clean | reward | Mean of value - clean outcome over sampled tokens.
+critic/brier | reward² | Mean of (value - told outcome)² over sampled tokens.
+critic/brier_clean | reward² | Mean of (value - clean outcome)² over sampled tokens.
+critic/ece | reward | Expected calibration error in 10 equal bins of value, against the told outcome.
+critic/ece_clean | reward | Expected calibration error in 10 equal bins of value, against the clean outcome.
+critic/rank_correlation | correlation | Spearman correlation of value and told outcome over sampled tokens.
+critic/rank_correlation_clean | correlation | Spearman correlation of value and clean outcome over sampled tokens.
+critic/value_mean | reward | Mean value over sampled tokens.
+critic/value_std | reward | Standard deviation of value over sampled tokens.
+critic/value_first | reward | Mean value before the first sampled token: what the prompt alone promises.
+critic/value_last | reward | Mean value before the last sampled token.
+critic/loss | loss | The critic's reduced loss, mean over its optimizer steps.
+critic/grad_norm | norm | L2 norm of the critic's gradient before clipping, mean over optimizer steps.
+critic/updates | count | Optimizer steps of the critic in this step.
+critic/skipped_updates | count | Optimizer steps of the critic refused because a gradient was not finite.
+critic/quantile_spread | reward | Mean distance of the .9 and .1 quantiles of the predicted return law.
+critic/disagreement | reward | Mean standard deviation over ensemble members of their mean values.
+advantage/mean | credit | Mean advantage over trained tokens.
+advantage/std | credit | Standard deviation of the advantage over trained tokens.
+advantage/max_abs | credit | Largest absolute advantage of a trained token.
+samples/trained | samples | Trajectories in the loss.
+samples/masked | samples | Trajectories in the batch with weight 0.
+samples/filtered | samples | Trajectories scored and rejected before the batch.
+samples/failed | samples | Trajectories without an outcome.
+samples/zero_variance | samples | Trajectories whose group told nothing: all its rewards are equal.
+prompts/trained | prompts | Prompts with at least one trained sample.
+tokens/sampled | tokens | Tokens that the policy wrote in this step.
+tokens/prompt | tokens | Context tokens of this step's rows.
+tokens/trained | tokens | Sampled tokens that carry weight in the loss.
+tokens/padding | share | Padding cells of the step's grid.
+length/mean | tokens | Mean sampled tokens of a trajectory.
+length/max | tokens | Most sampled tokens of a trajectory.
+length/correct | tokens | Mean sampled tokens of trajectories that are right (clean).
+length/wrong | tokens | Mean sampled tokens of trajectories that are wrong (clean).
+length/limit_share | share | Trajectories cut by the token limit.
+mismatch/mean_abs_logratio | nats | Mean |proximal - behavior log-prob| at sampled tokens: sampler against trainer.
+mismatch/max_abs_logratio | nats | Largest |proximal - behavior log-prob| at a sampled token.
+mismatch/truncated_weight_share | share | Sampled tokens whose importance weight was truncated.
+learning_rate/policy | 1/step | Learning rate of the policy's optimizer at the end of the step.
+learning_rate/critic | 1/step | Learning rate of the critic's optimizer at the end of the step.
+loss/* | loss | A reduced loss term of this name, before its weight, mean over optimizer steps.
+reward/source/* | reward | Mean told reward of this objective.
+accuracy/source/* | share | Trajectories of this task source whose clean reward is at least .999.
+"""
+
+
+def _read_table(table: str) -> Mapping[str, MetricDefinition]:
+    lines = [[cell.strip() for cell in line.split(" | ")] for line in table.strip().splitlines()]
+    return MappingProxyType({name: MetricDefinition(name, unit, sentence) for name, unit, sentence in lines})
+
+
+GLOSSARY: Mapping[str, MetricDefinition] = _read_table(_TABLE)
+_FAMILIES = tuple(sorted((name[:-1] for name in GLOSSARY if name.endswith("/*")), key=len, reverse=True))
+
+
+def definition(name: str) -> MetricDefinition:
+    """The definition of this metric, or `UndeclaredMetric` with the nearest declared name."""
+    if name in GLOSSARY and not name.endswith("/*"):
+        return GLOSSARY[name]
+    for family in _FAMILIES:
+        if name.startswith(family) and len(name) > len(family) and not name.endswith("*"):
+            return GLOSSARY[family + "*"]
+    near = difflib.get_close_matches(name, GLOSSARY, n=1)
+    hint = f"; the nearest declared name is {near[0]!r}" if near else ""
+    raise UndeclaredMetric(f"metric {name!r} is not declared in critica/records/metrics.py{hint}: add one line there")
+
+
+def require_declared(names: Iterable[str]) -> None:
+    """Raise `UndeclaredMetric` for the first name that the glossary does not hold."""
+    for name in names:
+        definition(name)

@@ -1,0 +1,191 @@
+"""Verifiers and plain functions as reward sources: the settings a user writes, and the live source in its workers."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from critica.environments.base import CORRECT, Environment
+from critica.records.supervision import Abstained, Failed, Outcome, Scored
+from critica.records.words import Message, Task
+from critica.rewards.base import RewardConfig, ScoreRequest, item_of
+from critica.rewards.functions import function_judge
+from critica.rewards.judges import at_least
+from critica.rewards.wire import Item, Judge, Program, Reply
+from critica.rewards.workers import WorkerLimits, WorkerPool
+
+JUDGES = "critica.rewards.judges"
+
+
+class WorkerSource:
+    """A live source whose code runs in killable workers. A context manager."""
+
+    def __init__(self, code: Program | Judge, limits: WorkerLimits, low: float, high: float, name: str = "") -> None:
+        self._pool = WorkerPool(code, limits)
+        self.name = name or self._pool.name
+        self.low = low
+        self.high = high
+
+    @property
+    def busy_workers(self) -> int:
+        """Cores that reward code occupies right now."""
+        return self._pool.busy_workers
+
+    @property
+    def worker_pids(self) -> tuple[int, ...]:
+        """Process ids of the live workers."""
+        return self._pool.worker_pids
+
+    def scores(self, items: Sequence[ScoreRequest]) -> list[Outcome]:
+        """One outcome per request, by index. None is an abstention; anything but a number in range has `Failed`."""
+        replies = self._pool.run([item_of(item) for item in items])
+        return [self._outcome(item, reply) for item, reply in zip(items, replies, strict=True)]
+
+    def _outcome(self, item: ScoreRequest, reply: Reply) -> Outcome:
+        if reply.error:
+            return Failed(self._sentence(item, reply.error))
+        if reply.value is None:
+            return Abstained(f"{self.name} returned None for trajectory {item.trajectory_id!r}")
+        if not self.low <= reply.value <= self.high:
+            return Failed(self._sentence(
+                item, f"returned {reply.value:g}, outside its declared range [{self.low:g}, {self.high:g}]: "
+                "declare the range it has, or correct it"))
+        return Scored(reply.value)
+
+    def _sentence(self, item: ScoreRequest, error: str) -> str:
+        return f"reward function {self.name} {error} (trajectory {item.trajectory_id!r}, task {item.task.task_id!r})"
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Verifier(RewardConfig):
+    """A rule that compares the text with the task's answer: 1 for right, 0 for wrong."""
+
+    @abstractmethod
+    def settings(self) -> Mapping[str, Any]:
+        """Plain settings from which `rewards.judges` makes the code in a worker."""
+
+    def build(self, environment: Environment, limits: WorkerLimits = WorkerLimits()) -> WorkerSource:  # noqa: B008
+        """The live verifier in a fresh interpreter's workers."""
+        return WorkerSource(Program(JUDGES, "make_judge", self.settings()), limits, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Exact(Verifier):
+    """Right if the text is the answer, outer white space aside."""
+
+    ignore_case: bool = False
+
+    def settings(self) -> Mapping[str, Any]:
+        """See `judges.exact`."""
+        return {"kind": "exact", "ignore_case": self.ignore_case}
+
+
+@dataclass(frozen=True)
+class Numeric(Verifier):
+    """Right if the last number in the text differs from the answer by at most tolerance * max(1, |answer|)."""
+
+    tolerance: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.tolerance < float("inf"):
+            raise ValueError(f"Numeric.tolerance is {self.tolerance}: it must be 0 or above, and finite")
+
+    def settings(self) -> Mapping[str, Any]:
+        """See `judges.numeric`."""
+        return {"kind": "numeric", "tolerance": self.tolerance}
+
+
+@dataclass(frozen=True)
+class RegexExtract(Verifier):
+    """What the last match of `pattern` holds (its first group, if any) goes to `then`; no match is a wrong answer."""
+
+    pattern: str
+    then: Verifier = field(default_factory=Exact)
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(f"RegexExtract.pattern {self.pattern!r} is not a regular expression: {error}") from error
+        if isinstance(self.then, EnvironmentScorer):
+            raise ValueError("RegexExtract.then must be Exact, Numeric or RegexExtract: environments extract on their own")
+
+    def settings(self) -> Mapping[str, Any]:
+        """See `judges.regex`."""
+        return {"kind": "regex", "pattern": self.pattern, "then": self.then.settings()}
+
+
+@dataclass(frozen=True)
+class EnvironmentScorer(Verifier):
+    """The environment's own scorer: right at or above `threshold`; None keeps its raw partial credit."""
+
+    threshold: float | None = CORRECT
+
+    def settings(self) -> Mapping[str, Any]:
+        """The part that does not depend on the environment."""
+        return {"kind": "environment", "threshold": self.threshold}
+
+    def build(self, environment: Environment, limits: WorkerLimits = WorkerLimits()) -> WorkerSource:  # noqa: B008
+        """The live scorer: by its address in a fresh interpreter, or, without an address, in forks of this process."""
+        low, high = environment.reward_range if self.threshold is None else (0.0, 1.0)
+        address = environment.scorer_address()
+        if address is None:
+            code: Program | Judge = Judge(environment.name, False, _Live(environment, self.threshold))
+        else:
+            where = {"module": address.module, "factory": address.factory, "settings": dict(address.settings)}
+            code = Program(JUDGES, "make_judge", {**self.settings(), **where})
+        return WorkerSource(code, limits, low, high, name=f"{environment.name} scorer")
+
+
+@dataclass(frozen=True)
+class Function(RewardConfig):
+    """A user's function, by path (`file.py:function`) or as a live callable; see `rewards.functions` for signatures.
+
+    `conversational` hands TRL functions lists of messages instead of strings.
+    """
+
+    function: str | Callable[..., object]
+    low: float = 0.0
+    high: float = 1.0
+    conversational: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"Function: low {self.low} is not below high {self.high}: declare the range of its values")
+        if not isinstance(self.function, str):
+            function_judge(self.function)
+
+    def build(self, environment: Environment, limits: WorkerLimits = WorkerLimits()) -> WorkerSource:  # noqa: B008
+        """A path runs in a fresh interpreter's workers; a callable in forks of this process as it is now."""
+        if isinstance(self.function, str):
+            settings = {"path": self.function, "conversational": self.conversational}
+            code: Program | Judge = Program("critica.rewards.functions", "make_function_judge", settings)
+        else:
+            code = function_judge(self.function, self.conversational)
+        return WorkerSource(code, limits, self.low, self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """An environment's `score` on what travelled."""
+
+    environment: Environment
+    threshold: float | None
+
+    def __call__(self, items: Sequence[Item]) -> list[float]:
+        view = items[0].task
+        messages = tuple(Message(**{**m, "tool_calls": tuple(m["tool_calls"])}) for m in view.messages)
+        task = Task(view.task_id, view.environment, messages, view.answer, view.info, view.seed)
+        return [at_least(self.threshold, float(self.environment.score(task, items[0].text)))]

@@ -1,0 +1,122 @@
+"""How reward processes talk: length-prefixed JSON over a socket, and the plain shapes that travel. Imports no torch."""
+
+import json
+import socket
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+HEADER = struct.Struct("!I")
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task as reward code sees it in a worker: the fields of `records.words.Task`, messages as plain mappings."""
+
+    task_id: str
+    environment: str
+    prompt: str
+    messages: tuple[Mapping[str, Any], ...]
+    answer: str
+    info: Mapping[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One completion to be judged."""
+
+    trajectory_id: str
+    task: TaskView
+    text: str
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> "Item":
+        """The item that `to_json` wrote."""
+        task = dict(data["task"])
+        task["messages"] = tuple(task["messages"])
+        return cls(data["trajectory_id"], TaskView(**task), data["text"])
+
+    def to_json(self) -> JsonObject:
+        """Plain JSON."""
+        task = {name: getattr(self.task, name) for name in TaskView.__slots__}
+        task["messages"] = [dict(message) for message in self.task.messages]
+        task["info"] = dict(self.task.info)
+        return {"trajectory_id": self.trajectory_id, "task": task, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What judging one item came to: a number, an abstention (both empty), or an error."""
+
+    value: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Reward code ready to run. `call` maps items to one raw answer each.
+
+    `whole_batch` code sees all items in one call, since its answers may depend on each other; other code is called
+    with one item at a time.
+    """
+
+    name: str
+    whole_batch: bool
+    call: Callable[[Sequence[Item]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Where a fresh interpreter finds a judge: `module:factory(settings) -> Judge`, all of it plain JSON."""
+
+    module: str
+    factory: str
+    settings: Mapping[str, Any] = field(hash=False)
+
+
+def send(connection: socket.socket, message: JsonObject) -> None:
+    """Write one frame. Raises OSError when the other side is gone."""
+    body = json.dumps(message).encode()
+    connection.sendall(HEADER.pack(len(body)) + body)
+
+
+def receive(connection: socket.socket) -> JsonObject | None:
+    """Read one frame, waiting for it; None at the end of the stream."""
+    header = _exactly(connection, HEADER.size)
+    if header is None:
+        return None
+    body = _exactly(connection, HEADER.unpack(header)[0])
+    return None if body is None else json.loads(body)
+
+
+class FrameReader:
+    """Frames out of a stream that arrives in pieces."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[JsonObject]:
+        """The frames that are complete now."""
+        self._buffer += data
+        frames, start = [], 0
+        while len(self._buffer) - start >= HEADER.size:
+            end = start + HEADER.size + HEADER.unpack_from(self._buffer, start)[0]
+            if len(self._buffer) < end:
+                break
+            frames.append(json.loads(self._buffer[start + HEADER.size : end]))
+            start = end
+        del self._buffer[:start]
+        return frames
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        if not piece:
+            return None
+        data += piece
+    return bytes(data)

@@ -1,0 +1,120 @@
+"""Words and rewards: collect samples, score them, admit groups, until the step's prompts are full."""
+
+from dataclasses import dataclass
+
+from critica.curricula.base import Curriculum, Request
+from critica.policies.base import Policy, Sample, SampleRequest
+from critica.records.run import LedgerEntry
+from critica.records.supervision import Failed, Reward, Scored
+from critica.records.words import ContextTurn, Group, Message, SampledTurn, Task, Trajectory
+from critica.rewards.base import RewardSource, ScoreRequest
+from critica.rewards.noise import NoiseModel
+from critica.rollout.admission import AdmissionRule
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The admitted groups, their rewards in the order of their trajectories, and what was turned away."""
+
+    groups: tuple[Group, ...]
+    rewards: tuple[Reward, ...]
+    turned_away: tuple[LedgerEntry, ...]
+    rounds: int
+
+
+class NothingGathered(RuntimeError):
+    """No group passed admission in any round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """The reward source, the noise injected on purpose, and the seed that identifies both."""
+
+    source: RewardSource
+    noise: NoiseModel
+    seed: int
+
+
+def gather(
+    policy: Policy, curriculum: Curriculum, supervision: Supervision, admission: AdmissionRule, request: Request
+) -> Gathered:
+    """Repeat collect, score and admission until `request.prompts` groups pass or the rule's rounds are used up."""
+    groups: list[Group] = []
+    rewards: list[Reward] = []
+    away: list[LedgerEntry] = []
+    slot = 0
+    for round_number in range(1, admission.max_rounds + 1):
+        tasks = curriculum.draw(request.prompts - len(groups))
+        collected = collect(policy, tasks, request, supervision.seed, slot)
+        slot += len(tasks)
+        scored = score(collected, supervision, request.step)
+        for group, verdicts in zip(collected, scored, strict=True):
+            reason = admission.rejects(verdicts)
+            if reason:
+                away += [LedgerEntry(t.trajectory_id, group.task.task_id, "filtered", reason) for t in group.trajectories]
+            else:
+                groups.append(group)
+                rewards += verdicts
+        if len(groups) == request.prompts:
+            break
+    if not groups:
+        raise NothingGathered(
+            f"step {request.step}: none of {slot} groups passed {type(admission).__name__} in {admission.max_rounds}"
+            " rounds; the tasks are all too easy, all too hard, or the reward never varies:"
+            " look at the rewards (critica train … --set admission=accept_all), or raise admission.max_rounds"
+        )
+    return Gathered(tuple(groups), tuple(rewards), tuple(away), round_number)
+
+
+def collect(policy: Policy, tasks: tuple[Task, ...], request: Request, seed: int, first_slot: int) -> list[Group]:
+    """Sample every task `samples_per_prompt` times; a sample's random numbers depend on (step, slot, index) alone."""
+    asked = []
+    for offset, task in enumerate(tasks):
+        streams = tuple((request.step, first_slot + offset, i) for i in range(request.samples_per_prompt))
+        asked.append(SampleRequest(policy.encode(task.messages), streams))
+    answers = policy.sample(asked, request.limits, seed)
+    return [
+        group_of(policy, task, want, got, request, f"{request.step}.{first_slot + i}")
+        for i, (task, want, got) in enumerate(zip(tasks, asked, answers, strict=True))
+    ]
+
+
+def group_of(
+    policy: Policy, task: Task, want: SampleRequest, samples: list[Sample], request: Request, key: str
+) -> Group:
+    """Samples of one prompt as sibling trajectories."""
+    context = ContextTurn(task.messages[-1], want.prompt_ids)
+    trajectories = []
+    for i, sample in enumerate(samples):
+        text = policy.decode_text(sample.token_ids)
+        turn = SampledTurn(
+            Message("assistant", text), sample.token_ids, sample.logprobs, request.limits.temperature, policy.version
+        )
+        name = f"{key}.{i}"
+        trajectories.append(Trajectory(name, name, task.task_id, key, "policy", (context, turn), sample.stop))
+    return Group(key, task, tuple(trajectories))
+
+
+def score(groups: list[Group], supervision: Supervision, step: int) -> list[list[Reward]]:
+    """Ask the source about every trajectory, place its answers by index, then inject the declared noise."""
+    items = [ScoreRequest(g.task, t.trajectory_id, t.sampled_text) for g in groups for t in g.trajectories]
+    outcomes = supervision.source.scores(items)
+    rewards = [
+        Reward(supervision.source.name, item.trajectory_id, outcome)
+        for item, outcome in zip(items, outcomes, strict=True)
+    ]
+    source = supervision.source
+    rewards = supervision.noise.tamper(rewards, groups, step, supervision.seed, source.low, source.high)
+    cut, start = [], 0
+    for group in groups:
+        cut.append(rewards[start : start + len(group.trajectories)])
+        start += len(group.trajectories)
+    return cut
+
+
+def ledger_of(reward: Reward, task_id: str, masked: bool, reason: str) -> LedgerEntry:
+    """Where a sample of the batch ended up: failed without an outcome, masked with weight 0, or trained."""
+    if not isinstance(reward.outcome, Scored):
+        why = reward.outcome.error if isinstance(reward.outcome, Failed) else reward.outcome.reason
+        return LedgerEntry(reward.trajectory_id, task_id, "failed", why)
+    return LedgerEntry(reward.trajectory_id, task_id, "masked" if masked else "trained", reason if masked else "")

@@ -1,0 +1,84 @@
+"""From a recipe to live objects: every part built once, in one order, refused with a sentence if they do not fit."""
+
+from dataclasses import dataclass
+
+from critica.critics.base import CriticContext, Trainable, ValueCritic
+from critica.curricula.base import Budget
+from critica.environments.base import Environment
+from critica.functional.random import stream_key
+from critica.policies.base import SampleLimits
+from critica.policies.language_model import LanguagePolicy
+from critica.policies.numerics import NumericsReport
+from critica.records.evidence import ProximalLogprobs
+from critica.recipes.base import Recipe
+from critica.rewards.base import RewardSource
+from critica.rollout.gather import Supervision
+from critica.training.learner import Learner, Schedule
+from critica.training.observe import Observer
+from critica.training.optimizer import Optimizer
+from critica.training.state import TrainingState
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What a recipe built. Close the source when done: it may hold worker processes."""
+
+    environment: Environment
+    source: RewardSource
+    supervision: Supervision
+    state: TrainingState
+    learner: Learner
+
+    def close(self) -> None:
+        """End the reward workers."""
+        self.source.close()
+
+
+def evidence_needed(recipe: Recipe, critic: ValueCritic) -> frozenset[type]:
+    """What `observe` must compute for this recipe; nothing more."""
+    updates = recipe.learner.policy_epochs * recipe.learner.updates_per_epoch
+    center = frozenset({ProximalLogprobs}) if updates > 1 else frozenset()
+    return critic.needs | recipe.objective.needs | recipe.placement.needs | center
+
+
+def assemble(recipe: Recipe, numerics: NumericsReport) -> Assembly:
+    """Build every part."""
+    environment = recipe.environment.build(recipe.seed)
+    source = recipe.reward.build(environment)
+    policy = LanguagePolicy.load(
+        recipe.policy.path, recipe.policy.lora, recipe.policy.device, recipe.policy.dtype, numerics,
+    )  # fmt: skip
+    limit = recipe.sampling.max_new_tokens or environment.max_new_tokens
+    low, high = source.low, source.high
+    critic = recipe.critic.build(CriticContext(policy, stream_key(recipe.seed, "critic") % 2**63, low, high))
+    observer = Observer(policy, evidence_needed(recipe, critic), recipe.learner.tokens_per_microbatch)
+    learned = isinstance(critic, Trainable)
+    optimizers = (
+        Optimizer(policy.trainable(), recipe.learner.policy),
+        Optimizer(critic.trainable(), recipe.learner.critic) if isinstance(critic, Trainable) else None,
+    )
+    refuse_double_ownership(optimizers)
+    budget = Budget(
+        recipe.sampling.prompts_per_step, recipe.sampling.samples_per_prompt,
+        SampleLimits(limit, recipe.sampling.temperature), recipe.learner.critic_warmup_steps, learned,
+    )  # fmt: skip
+    curriculum = recipe.curriculum.build(environment, budget)
+    schedule = Schedule(
+        recipe.learner.policy_epochs, recipe.learner.updates_per_epoch,
+        recipe.learner.critic_epochs, recipe.learner.tokens_per_microbatch,
+    )  # fmt: skip
+    learner = Learner(policy, critic, recipe.objective, optimizers, schedule, recipe.seed)
+    state = TrainingState(policy, critic, observer, optimizers, curriculum)
+    return Assembly(environment, source, Supervision(source, recipe.noise, recipe.seed), state, learner)
+
+
+def refuse_double_ownership(optimizers: tuple[Optimizer, Optimizer | None]) -> None:
+    """Every trainable tensor is in exactly one optimizer, else two of them would move it."""
+    seen: dict[int, str] = {}
+    for optimizer in optimizers:
+        if optimizer is None:
+            continue
+        for name, parameter in zip(optimizer.names, optimizer.parameters, strict=True):
+            if id(parameter) in seen:
+                raise ValueError(f"{name!r} is already trained as {seen[id(parameter)]!r}: one tensor, one optimizer")
+            seen[id(parameter)] = name

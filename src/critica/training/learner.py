@@ -1,0 +1,223 @@
+"""The learner: owns every optimizer, cuts the batch to fit memory, and reduces losses over the whole step."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from critica.critics.base import Trainable, ValueCritic
+from critica.curricula.base import Stage
+from critica.functional.divergences import k3
+from critica.functional.logprobs import logprobs_and_entropies
+from critica.functional.random import torch_generator
+from critica.functional.reduce import denominator, reduce
+from critica.objectives.policy_loss import PolicyLoss, TokenScores
+from critica.policies.base import TrainablePolicy
+from critica.records.arrays import (
+    Advantages,
+    Metric,
+    Point,
+    Samples,
+    TokenBatch,
+    ValuePrediction,
+    ValueTargets,
+    merge_metrics,
+    scatter_sampled,
+)
+from critica.records.evidence import Evidence, ProximalLogprobs, ReferenceLogprobs
+from critica.records.losses import LossTerm, TokenMean
+from critica.training.batching import microbatches, update_rows
+from critica.training.optimizer import Optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How often each model is updated on one batch, and how much of it fits at once."""
+
+    policy_epochs: int
+    updates_per_epoch: int
+    critic_epochs: int
+    tokens_per_microbatch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What the learner is given about one step."""
+
+    batch: TokenBatch
+    credit: Advantages
+    targets: ValueTargets | None
+    values: ValuePrediction
+    evidence: Evidence
+
+    def select(self, rows: Tensor) -> "Lesson":
+        """These rows, trimmed to the longest of them."""
+        batch = self.batch.select(rows)
+        width = batch.token_ids.shape[1]
+        credit = replace(
+            self.credit,
+            advantage=self.credit.advantage[rows, :width],
+            mask=self.credit.mask[rows, :width],
+            zero_variance=self.credit.zero_variance[rows],
+        )
+        values = replace(
+            self.values, mean=self.values.mean[rows, :width], mask=self.values.mask[rows, :width],
+            bootstrap=self.values.bootstrap[rows], law=Point(), bootstrap_law=Point(), support=None,
+        )  # fmt: skip
+        items = []
+        for item in self.evidence:
+            if isinstance(item, ProximalLogprobs | ReferenceLogprobs):
+                items.append(replace(item, logprobs=item.logprobs[rows, :width]))
+        return Lesson(batch, credit, select_targets(self.targets, rows, width), values, Evidence(*items))
+
+
+def select_targets(targets: ValueTargets | None, rows: Tensor, width: int) -> ValueTargets | None:
+    """These rows of the targets."""
+    if targets is None:
+        return None
+    if isinstance(targets, Samples):
+        return Samples(targets.values[rows, :width], targets.weights[rows, :width], targets.mask[rows, :width])
+    return replace(targets, values=targets.values[rows, :width], mask=targets.mask[rows, :width])
+
+
+class Learner:
+    """Updates the policy by its objective and the critic by its own losses; with a shared trunk, in one pass."""
+
+    def __init__(
+        self,
+        policy: TrainablePolicy,
+        critic: ValueCritic,
+        objective: PolicyLoss,
+        optimizers: tuple[Optimizer, Optimizer | None],
+        schedule: Schedule,
+        seed: int,
+    ) -> None:
+        self.policy, self.critic, self.objective = policy, critic, objective
+        self.policy_optimizer, self.critic_optimizer = optimizers
+        self.schedule, self.seed = schedule, seed
+
+    def update(self, lesson: Lesson, stage: Stage, step: int) -> tuple[Metric, ...]:
+        """Every optimizer step that this batch pays for; returns what to report."""
+        reports: list[Metric] = []
+        learns = stage.critic and lesson.targets is not None
+        critic = self.critic if isinstance(self.critic, Trainable) and learns else None
+        joint = critic is not None and not critic.has_body
+        if stage.policy or joint:
+            for rows in self._parts(lesson, self.schedule.policy_epochs, step, "policy"):
+                reports += self._policy_step(lesson, rows, critic if joint else None, stage.policy)
+        if critic is not None and not joint:
+            for rows in self._parts(lesson, self.schedule.critic_epochs, step, "critic"):
+                reports += self._critic_step(lesson, rows, critic)
+        if stage.policy:
+            self.policy.version = step
+        return merge_metrics(reports)
+
+    def _parts(self, lesson: Lesson, epochs: int, step: int, who: str) -> list[Tensor]:
+        parts = []
+        for epoch in range(epochs):
+            generator = torch_generator(self.seed, "learner/order", who, step, epoch)
+            parts += update_rows(lesson.batch, self.schedule.updates_per_epoch, generator)
+        return parts
+
+    def _policy_step(self, lesson: Lesson, rows: Tensor, critic: Trainable | None, learns: bool) -> list[Metric]:
+        """One optimizer step of the policy, and of a critic that reads its trunk."""
+        counts = Denominators(lesson, rows)
+        reports: list[Metric] = []
+        for piece in microbatches(lesson.batch, rows, self.schedule.tokens_per_microbatch):
+            part = lesson.select(piece)
+            with torch.set_grad_enabled(learns or (critic is not None and critic.shapes_trunk)):
+                states = self.policy.sampled_states(part.batch)
+            losses: list[Tensor] = []
+            if learns:
+                scores = self._scores(part, states)
+                terms, metrics = self.objective.terms(scores, part.batch, part.credit, part.evidence)
+                reports += [*metrics, *score_metrics(scores, part)]
+                losses += [counts.reduce(term, counts.policy(term)) for term in terms]
+            if critic is not None and part.targets is not None:
+                read = states if critic.shapes_trunk else states.detach()
+                terms = critic.loss(read, part.batch, part.targets, part.values)
+                losses += [critic.trunk_weight * counts.reduce(term, counts.critic()) for term in terms]
+            if losses:
+                torch.stack(losses).sum().backward()
+        if learns or (critic is not None and critic.shapes_trunk):
+            reports += applied("policy", self.policy_optimizer)
+        if critic is not None and self.critic_optimizer is not None:
+            reports += applied("critic", self.critic_optimizer)
+        return reports + counts.report()
+
+    def _critic_step(self, lesson: Lesson, rows: Tensor, critic: Trainable) -> list[Metric]:
+        """One optimizer step of a critic with a body of its own."""
+        counts = Denominators(lesson, rows)
+        for piece in microbatches(lesson.batch, rows, self.schedule.tokens_per_microbatch):
+            part = lesson.select(piece)
+            assert part.targets is not None
+            terms = critic.loss(critic.states(part.batch), part.batch, part.targets, part.values)
+            torch.stack([counts.reduce(term, counts.critic()) for term in terms]).sum().backward()
+        assert self.critic_optimizer is not None
+        return applied("critic", self.critic_optimizer) + counts.report()
+
+    def _scores(self, part: Lesson, states: Tensor) -> TokenScores:
+        mask = part.batch.sampled_mask
+        with torch.autocast("cpu", enabled=False):
+            logits = self.policy.logits(states).float()
+            flat, entropy = logprobs_and_entropies(logits, part.batch.token_ids[mask], part.batch.temperature[mask])
+        logprobs = scatter_sampled(flat, mask)
+        entropies = scatter_sampled(entropy if self.objective.needs_entropy_gradient else entropy.detach(), mask)
+        proximal = logprobs.detach()
+        if ProximalLogprobs in part.evidence:
+            proximal = part.evidence[ProximalLogprobs].logprobs
+        return TokenScores(logprobs, proximal, entropies)
+
+
+class Denominators:
+    """What a loss is divided by, counted over every row of one optimizer step, however it is cut."""
+
+    def __init__(self, lesson: Lesson, rows: Tensor) -> None:
+        self._policy_mask = lesson.credit.mask[rows]
+        self._critic_mask = lesson.targets.mask[rows] if lesson.targets is not None else None
+        self._losses: dict[str, float] = {}
+
+    def policy(self, term: LossTerm) -> float:
+        """For a term of the objective, by its own reduction."""
+        return denominator(self._policy_mask, term.reduction)
+
+    def critic(self) -> float:
+        """For a term of the critic: the step's target tokens."""
+        assert self._critic_mask is not None
+        return denominator(self._critic_mask, TokenMean())
+
+    def reduce(self, term: LossTerm, count: float) -> Tensor:
+        """The weighted loss of this piece; its share before the weight is kept for the report."""
+        loss = reduce(term, max(count, 1.0))
+        share = float(loss.detach()) / term.weight if term.weight else 0.0
+        self._losses[term.name] = self._losses.get(term.name, 0.0) + share
+        return loss
+
+    def report(self) -> list[Metric]:
+        """One reading of each loss for this optimizer step."""
+        return [Metric(f"loss/{name}", total, 1.0) for name, total in self._losses.items()]
+
+
+def applied(who: str, optimizer: Optimizer) -> list[Metric]:
+    """Apply the gradients and say what happened."""
+    norm, finite = optimizer.step()
+    if not finite:
+        return [Metric(f"{who}/skipped_updates", 1.0, 1.0)]
+    return [Metric(f"{who}/grad_norm", norm, 1.0), Metric(f"learning_rate/{who}", optimizer.rate, 1.0)]
+
+
+def score_metrics(scores: TokenScores, part: Lesson) -> list[Metric]:
+    """Entropy, and how far trainer and sampler, or policy and reference, are apart on these tokens."""
+    mask, batch = part.batch.sampled_mask, part.batch
+    count = float(mask.sum())
+    gap = (scores.proximal_logprobs - batch.behavior_logprobs)[mask].abs()
+    policy = scores.policy_logprobs.detach()
+    metrics = [
+        Metric("policy/entropy", float(scores.entropies.detach()[mask].sum()), count),
+        Metric("mismatch/mean_abs_logratio", float(gap.sum()), count),
+        Metric("policy/kl_behavior", float(k3(batch.behavior_logprobs, policy)[mask].sum()), count),
+    ]
+    if ReferenceLogprobs in part.evidence:
+        apart = k3(policy, part.evidence[ReferenceLogprobs].logprobs)[mask]
+        metrics.append(Metric("policy/kl_reference", float(apart.sum()), count))
+    return metrics

@@ -1,0 +1,96 @@
+"""Compute what the parts declared that they need, nothing else."""
+
+from pathlib import Path
+
+import torch
+
+from critica.functional.logprobs import token_logprobs
+from critica.policies.base import TrainablePolicy
+from critica.records.arrays import TokenBatch, scatter_sampled
+from critica.records.evidence import Evidence, EvidenceItem, Groups, HiddenStates, ProximalLogprobs, ReferenceLogprobs
+from critica.records.words import Group
+from critica.training.batching import microbatches
+
+SUPPLIED = frozenset({HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups})
+
+
+class UnmetNeed(ValueError):
+    """A part needs evidence that nothing here supplies."""
+
+
+def require_supplied(needs: frozenset[type]) -> None:
+    """Refuse, before the run starts, a need that `observe` cannot meet."""
+    unknown = sorted(need.__name__ for need in needs - SUPPLIED)
+    if unknown:
+        raise UnmetNeed(
+            f"a part needs {', '.join(unknown)}, which this loop does not supply;"
+            f" it can supply {', '.join(sorted(kind.__name__ for kind in SUPPLIED))}"
+        )
+
+
+class Observer:
+    """Holds the frozen reference, if any part needs it, and reads the policy without gradient."""
+
+    def __init__(self, policy: TrainablePolicy, needs: frozenset[type], tokens_per_microbatch: int) -> None:
+        require_supplied(needs)
+        self.policy = policy
+        self.needs = needs
+        self.tokens = tokens_per_microbatch
+        self.reference = policy.frozen_copy() if ReferenceLogprobs in needs else None
+
+    @torch.no_grad()
+    def observe(self, groups: tuple[Group, ...], batch: TokenBatch) -> Evidence:
+        """The evidence of this step."""
+        items: list[EvidenceItem] = []
+        if Groups in self.needs:
+            items.append(Groups(groups))
+        if HiddenStates in self.needs or ProximalLogprobs in self.needs:
+            items += self._read_policy(batch)
+        if self.reference is not None:
+            items.append(ReferenceLogprobs("initial", self._logprobs(self.reference, batch)))
+        return Evidence(*items)
+
+    def _read_policy(self, batch: TokenBatch) -> list[EvidenceItem]:
+        states = batch.behavior_logprobs.new_zeros(int(batch.sampled_mask.sum()), self.policy.width)
+        ends = batch.behavior_logprobs.new_zeros(batch.rows, self.policy.width)
+        row_of = batch.sampled_mask.nonzero()[:, 0]
+        logprobs = torch.zeros_like(batch.behavior_logprobs)
+        for rows in microbatches(batch, torch.arange(batch.rows), self.tokens):
+            piece = batch.select(rows)
+            before, after = self.policy.sampled_and_final_states(piece)
+            states[torch.isin(row_of, rows)] = before.float()
+            ends[rows] = after.float()
+            if ProximalLogprobs in self.needs:
+                logprobs[rows, : piece.token_ids.shape[1]] = score(self.policy, piece, before)
+        items: list[EvidenceItem] = []
+        if HiddenStates in self.needs:
+            items.append(HiddenStates(states, ends))
+        if ProximalLogprobs in self.needs:
+            items.append(ProximalLogprobs(logprobs))
+        return items
+
+    def _logprobs(self, policy: TrainablePolicy, batch: TokenBatch) -> torch.Tensor:
+        logprobs = torch.zeros_like(batch.behavior_logprobs)
+        for rows in microbatches(batch, torch.arange(batch.rows), self.tokens):
+            piece = batch.select(rows)
+            logprobs[rows, : piece.token_ids.shape[1]] = score(policy, piece, policy.sampled_states(piece))
+        return logprobs
+
+    def save(self, folder: Path) -> None:
+        """The reference beside the checkpoint: a resumed run measures distance from the same place."""
+        if self.reference is not None:
+            self.reference.save(folder)
+
+    def restore(self, folder: Path) -> None:
+        """Read back what `save` wrote."""
+        if self.reference is not None:
+            self.reference.restore(folder)
+
+
+def score(policy: TrainablePolicy, batch: TokenBatch, states: torch.Tensor) -> torch.Tensor:
+    """Log-probs of the sampled tokens on the grid [N T], zero elsewhere."""
+    mask = batch.sampled_mask
+    flat = token_logprobs(policy.logits(states), batch.token_ids[mask], batch.temperature[mask])
+    return scatter_sampled(flat.float(), mask)
+
+

@@ -1,0 +1,132 @@
+"""What a run would do and need, worked out from the recipe alone: no model is loaded, nothing is sampled."""
+
+from dataclasses import dataclass
+
+from critica.critics.bodies import OwnBody, SharedTrunk, SmallModel
+from critica.critics.quantile import QuantileCritic
+from critica.critics.scalar import ScalarCritic
+from critica.objectives.surrogates import ClippedRatio
+from critica.policies.shape import ModelShape, read_shape
+from critica.recipes.base import Recipe
+from critica.records.evidence import ReferenceLogprobs
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The numbers that follow from a recipe, and what is idle in it."""
+
+    policy_parameters: int
+    critic_parameters: int
+    trajectories_per_step: int
+    policy_updates_per_step: int
+    policy_updates: int
+    critic_updates: int
+    longest_answer_tokens: int
+    sampled_tokens_at_most: int
+    weights_mib: float
+    optimizer_mib: float
+    activations_mib: float
+    cache_mib: float
+    remarks: tuple[str, ...]
+
+    @property
+    def memory_mib(self) -> float:
+        """Estimated peak: weights, gradients and moments, plus the larger of training and decoding."""
+        return self.weights_mib + self.optimizer_mib + max(self.activations_mib, self.cache_mib)
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Work the recipe out. Reads the model's config.json, never its weights."""
+    shape = read_shape(recipe.policy.path)
+    body = critic_parameters(recipe, shape)
+    environment = recipe.environment.build(recipe.seed)
+    answer = recipe.sampling.max_new_tokens or environment.max_new_tokens
+    rows = recipe.sampling.prompts_per_step * recipe.sampling.samples_per_prompt
+    updates = recipe.learner.policy_epochs * recipe.learner.updates_per_epoch
+    learning = recipe.steps - (recipe.learner.critic_warmup_steps if body else 0)
+    copies = 1 + (ReferenceLogprobs in (recipe.objective.needs | recipe.placement.needs))
+    tokens = min(recipe.learner.tokens_per_microbatch, rows * (answer + shape.typical_prompt_tokens))
+    own = isinstance(body_of(recipe), OwnBody | SmallModel)
+    return Plan(
+        policy_parameters=shape.parameters,
+        critic_parameters=body,
+        trajectories_per_step=rows,
+        policy_updates_per_step=updates,
+        policy_updates=max(0, learning) * updates,
+        critic_updates=recipe.steps * (recipe.learner.critic_epochs if own else recipe.learner.policy_epochs)
+        * recipe.learner.updates_per_epoch if body else 0,
+        longest_answer_tokens=answer,
+        sampled_tokens_at_most=rows * answer * recipe.steps,
+        weights_mib=4 * (shape.parameters * copies + body) / MIB,
+        optimizer_mib=4 * 3 * (shape.parameters + body) / MIB,
+        activations_mib=shape.activation_bytes(tokens, answer + shape.typical_prompt_tokens) / MIB,
+        cache_mib=shape.cache_bytes(rows, answer + shape.typical_prompt_tokens) / MIB,
+        remarks=tuple(remarks(recipe, updates, bool(body))),
+    )  # fmt: skip
+
+
+def body_of(recipe: Recipe) -> OwnBody | SharedTrunk | SmallModel | None:
+    """Where the critic reads its features; None for a counted critic."""
+    critic = recipe.critic
+    return critic.body if isinstance(critic, ScalarCritic | QuantileCritic) else None
+
+
+def critic_parameters(recipe: Recipe, shape: ModelShape) -> int:
+    """Numbers that the critic trains."""
+    critic, body = recipe.critic, body_of(recipe)
+    if body is None:
+        return 0
+    trunk = shape.body_parameters if isinstance(body, OwnBody) else 0
+    if isinstance(body, SmallModel):
+        trunk = read_shape(body.path).body_parameters
+    if isinstance(critic, QuantileCritic):
+        return trunk + critic.heads * (critic.hidden * (shape.width + 1 + critic.quantiles) + critic.quantiles)
+    return trunk + shape.width + 1
+
+
+def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:
+    """What follows from the numbers, and which settings are idle."""
+    said = []
+    learner, sampling = recipe.learner, recipe.sampling
+    if updates == 1 and isinstance(recipe.objective.surrogate, ClippedRatio):
+        said.append("one policy update a step: the ratio is 1 and clipping can never bind")
+    if not learned and learner.critic_warmup_steps:
+        said.append("learner.critic_warmup_steps is idle: this critic counts and has nothing to pretrain")
+    if not learned and learner.critic_epochs > 1:
+        said.append("learner.critic_epochs is idle: this critic has no weights")
+    if isinstance(body_of(recipe), SharedTrunk) and learner.critic_epochs != learner.policy_epochs:
+        said.append("learner.critic_epochs is idle: on a shared trunk the critic learns in the policy's own passes")
+    if learner.updates_per_epoch > sampling.prompts_per_step:
+        said.append(f"learner.updates_per_epoch={learner.updates_per_epoch} exceeds the prompts of a step: some are empty")
+    if learned and sampling.samples_per_prompt > 1:
+        said.append("a learned critic needs no siblings: more prompts with fewer samples each cover more of the task")
+    if recipe.checkpoint.every > recipe.steps:
+        said.append("checkpoint.every exceeds the steps: only the start and the end are saved")
+    if learner.critic_warmup_steps >= recipe.steps:
+        said.append("every step is critic warm-up: the policy never learns")
+    return said
+
+
+def describe(planned: Plan, recipe: Recipe) -> str:
+    """The plan for people."""
+    sampling, learner = recipe.sampling, recipe.learner
+    rows = [
+        ("recipe", f"{recipe.name}: {recipe.paper.title}"),
+        ("policy", f"{recipe.policy.path}, {planned.policy_parameters:,} parameters"),
+        ("critic", f"{type(recipe.critic).__name__}, {planned.critic_parameters:,} parameters"),
+        ("prompts_per_step", str(sampling.prompts_per_step)),
+        ("samples_per_prompt", f"{sampling.samples_per_prompt}  ->  {planned.trajectories_per_step} trajectories a step"),
+        ("tokens_per_microbatch", f"{learner.tokens_per_microbatch:,}"),
+        ("updates", f"{planned.policy_updates:,} of the policy, {planned.critic_updates:,} of the critic"),
+        ("answers", f"at most {planned.longest_answer_tokens} tokens; at most {planned.sampled_tokens_at_most:,} in all"),
+        ("memory", f"about {planned.memory_mib:,.0f} MiB beside the libraries: weights {planned.weights_mib:,.0f},"
+                   f" gradients and moments {planned.optimizer_mib:,.0f}, activations {planned.activations_mib:,.0f},"
+                   f" decoding {planned.cache_mib:,.0f}"),
+    ]  # fmt: skip
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {text}" for name, text in rows]
+    return "\n".join([*lines, *(f"note: {remark}" for remark in planned.remarks)])
+
+

@@ -1,0 +1,87 @@
+"""What a person sees while a run goes: a live line on a terminal, a plain line now and then elsewhere."""
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from typing import Protocol, TextIO, runtime_checkable
+
+from critica.records.run import StepRecord
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """Is told of every finished step."""
+
+    def step(self, record: StepRecord) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Silent:
+    """Says nothing."""
+
+    def step(self, record: StepRecord) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
+
+
+def describe(values: Mapping[str, float]) -> str:
+    """The step in one line: what was told and what is true, how the policy moves, what the critic knows."""
+    shown = (
+        ("told", "reward/told", "{:.3f}"),
+        ("clean", "reward/clean", "{:.3f}"),
+        ("acc", "accuracy/sampled", "{:.3f}"),
+        ("kl", "policy/kl_behavior", "{:.1e}"),
+        ("entropy", "policy/entropy", "{:.3f}"),
+        ("ev", "critic/explained_variance", "{:+.2f}"),
+        ("len", "length/mean", "{:.0f}"),
+    )
+    said = [f"{label} {form.format(values[name])}" for label, name, form in shown if finite(values, name)]
+    return "  ".join(said)
+
+
+def finite(values: Mapping[str, float], name: str) -> bool:
+    """Whether this was measured and is a number."""
+    return name in values and math.isfinite(values[name])
+
+
+class Lines:
+    """Step, ETA, and `describe`, on one rewritten line (terminal) or every `seconds` seconds (log)."""
+
+    def __init__(self, steps: int, done: int, stream: TextIO | None = None, seconds: float = 5.0) -> None:
+        self.steps, self.first, self.stream = steps, done, stream or sys.stderr
+        self.live = self.stream.isatty()
+        self.pause = 0.2 if self.live else seconds
+        self.start = time.monotonic()
+        self.spoke = -math.inf
+        self.tokens = 0.0
+
+    def step(self, record: StepRecord) -> None:
+        """Say where the run is, if it is time to."""
+        values = {metric.name: metric.value for metric in record.metrics}
+        self.tokens += sum(metric.total for metric in record.metrics if metric.name == "tokens/sampled")
+        now = time.monotonic()
+        if now - self.spoke < self.pause and record.step < self.steps:
+            return
+        self.spoke = now
+        spent, made = now - self.start, record.step - self.first
+        left = spent / max(made, 1) * (self.steps - record.step)
+        line = f"step {record.step}/{self.steps}  eta {clock(left)}  {describe(values)}  {self.tokens / spent:,.0f} tok/s"
+        self.stream.write(f"\r\033[K{line}" if self.live else line + "\n")
+        self.stream.flush()
+
+    def close(self) -> None:
+        """Leave the last live line standing."""
+        if self.live:
+            self.stream.write("\n")
+            self.stream.flush()
+
+
+def clock(seconds: float) -> str:
+    """m:ss, or h:mm:ss."""
+    whole = int(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

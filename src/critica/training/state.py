@@ -1,0 +1,62 @@
+"""Everything that a resume restores, as files that others can open: model folders, tensors, and JSON. No pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from critica.critics.base import Trainable, ValueCritic
+from critica.curricula.base import Curriculum
+from critica.policies.base import TrainablePolicy
+from critica.records.run import Progress
+from critica.training.observe import Observer
+from critica.training.optimizer import Optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """The live objects whose state a checkpoint holds."""
+
+    policy: TrainablePolicy
+    critic: ValueCritic
+    observer: Observer
+    optimizers: tuple[Optimizer, Optimizer | None]
+    curriculum: Curriculum
+
+    def save(self, folder: Path, progress: Progress) -> None:
+        """Write every part under `folder`; the caller publishes it atomically."""
+        self.policy.save(folder / "policy")
+        if isinstance(self.critic, Trainable):
+            self.critic.save(folder / "critic")
+        if self.observer.reference is not None:
+            self.observer.save(folder / "reference")
+        for name, optimizer in self._named():
+            save_file(optimizer.tensors(), folder / f"{name}_optimizer.safetensors")
+        write_json(folder / "progress.json", {"progress": asdict(progress), "curriculum": self.curriculum.state_dict()})
+
+    def load(self, folder: Path) -> Progress:
+        """Restore every part; returns how far the run had come."""
+        kept = json.loads((folder / "progress.json").read_text())
+        progress = Progress(**kept["progress"])
+        self.policy.restore(folder / "policy")
+        self.policy.version = progress.policy_version
+        if isinstance(self.critic, Trainable):
+            self.critic.load(folder / "critic")
+        if self.observer.reference is not None:
+            self.observer.restore(folder / "reference")
+        for name, optimizer in self._named():
+            optimizer.load_tensors(load_file(folder / f"{name}_optimizer.safetensors"))
+        self.curriculum.load_state_dict(kept["curriculum"])
+        return progress
+
+    def _named(self) -> list[tuple[str, Optimizer]]:
+        policy, critic = self.optimizers
+        return [("policy", policy)] + ([("critic", critic)] if critic is not None else [])
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Indented, sorted, one trailing newline."""
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")

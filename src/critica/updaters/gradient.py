@@ -1,0 +1,30 @@
+"""AdamW with warm-up and a global gradient-norm clip: the one gradient updater, its state open to checkpoints."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101). The rate rises linearly over `warmup_steps` updates.
+
+    `learning_rate` per update; `max_grad_norm` clips the global L2 norm, 0 switches clipping off.
+    """
+
+    learning_rate: float
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    max_grad_norm: float = 1.0
+    warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+            raise ValueError("beta1 and beta2 must lie in [0, 1)")
+        if self.max_grad_norm < 0 or self.weight_decay < 0 or self.warmup_steps < 0:
+            raise ValueError("max_grad_norm, weight_decay and warmup_steps cannot be negative")
+
+    def rate(self, update: int) -> float:
+        """The learning rate of update number `update` (from 1)."""
+        return self.learning_rate * min(1.0, update / self.warmup_steps) if self.warmup_steps else self.learning_rate

@@ -1,0 +1,94 @@
+"""Which learning curves a report shows, and how many points of them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from critica.records.metrics import definition
+from critica.store.run_folder import StepMetrics
+
+MOST_POINTS = 800
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One picture: a title, a question that it answers, its metrics with their short names."""
+
+    title: str
+    says: str
+    series: tuple[tuple[str, str], ...]
+    floor_zero: bool = False
+
+
+LEARNING = (
+    Chart("Reward", "What training was told, beside the truth it never saw.",
+          (("reward/told", "told"), ("reward/clean", "clean"))),
+    Chart("Sampled accuracy", "On training prompts, at the training temperature, by the clean reward.",
+          (("accuracy/sampled", "accuracy"),)),
+    Chart("KL divergence", "How far the policy moved from where it sampled and from where it began.",
+          (("policy/kl_behavior", "to behavior"), ("policy/kl_reference", "to reference")), True),
+    Chart("Entropy", "How undecided the policy is at each token.", (("policy/entropy", "entropy"),), True),
+    Chart("Answer length", "Sampled tokens of right and wrong answers.",
+          (("length/correct", "right"), ("length/wrong", "wrong")), True),
+    Chart("Clipping and flips", "Tokens where clipping binds; trajectories whose reward noise changed.",
+          (("policy/clip_fraction", "clipped tokens"), ("noise/flipped_share", "flipped rewards")), True),
+)  # fmt: skip
+CRITIC = (
+    Chart("Explained variance", "1 is perfect, 0 is as good as a constant, below 0 is worse.",
+          (("critic/explained_variance", "told"), ("critic/explained_variance_clean", "clean"))),
+    Chart("Bias", "Above 0 the critic expects too much.", (("critic/bias", "told"), ("critic/bias_clean", "clean"))),
+    Chart("Calibration error", "Expected calibration error over ten bins of value.",
+          (("critic/ece", "told"), ("critic/ece_clean", "clean")), True),
+    Chart("Critic loss", "The critic's own objective.", (("critic/loss", "loss"),)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnSeries:
+    """One line: values at `steps` (means over `stride` steps), its glossary name, unit and sentence."""
+
+    metric: str
+    label: str
+    unit: str
+    sentence: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnChart:
+    """A chart with its numbers."""
+
+    title: str
+    says: str
+    floor_zero: bool
+    series: tuple[DrawnSeries, ...]
+
+
+def stride_for(count: int) -> int:
+    """How many steps share one drawn point."""
+    return max(1, math.ceil(count / MOST_POINTS))
+
+
+def thin(values: Sequence[float], stride: int) -> tuple[float, ...]:
+    """Means of `stride` neighbors; NaNs are left out of a mean, and a mean of nothing is NaN."""
+    parts = (values[start : start + stride] for start in range(0, len(values), stride))
+    return tuple(_mean([v for v in part if not math.isnan(v)]) for part in parts)
+
+
+def draw(charts: Sequence[Chart], lines: Sequence[StepMetrics], stride: int) -> tuple[DrawnChart, ...]:
+    """Charts with at least one number in them; lines without any are left out."""
+    drawn = []
+    for chart in charts:
+        whole = [(name, label, [line.get(name) for line in lines]) for name, label in chart.series]
+        series = tuple(
+            DrawnSeries(name, label, definition(name).unit, definition(name).sentence, thin(values, stride))
+            for name, label, values in whole
+            if not all(math.isnan(value) for value in values)
+        )
+        if series:
+            drawn.append(DrawnChart(chart.title, chart.says, chart.floor_zero, series))
+    return tuple(drawn)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan

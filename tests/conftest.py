@@ -1,0 +1,37 @@
+"""Every test: the same examples each time, and shapes checked wherever the package declares them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
+
+settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("repeatable")
+
+# Before any test module imports the package: each xdist worker loads this file too.
+assert not any(name == "critica" or name.startswith("critica.") for name in sys.modules)
+install_import_hook("critica", "shape_checks.check")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Two test processes on two cores: a second torch thread only gets in the way."""
+    import torch
+
+    torch.set_num_threads(1)
