@@ -55,7 +55,7 @@ def _item(name: str, question: str, **metadata: object) -> dict[str, object]:
         ("simple_equations", {"equation": "z + 5 = 15"}, "15-5=10", "=10"),
         ("simple_equations", {"equation": "6 - k = 2"}, "2-6=-4/-1=4", "=4"),
         ("simple_equations", {"equation": "3*x = 12"}, "12/3=4", "=4"),
-        ("letter_counting", {"span": ["An", "inn", "is"], "target_letter": "n"}, "A1i3i3=3", "=3"),
+        ("letter_counting", {"span": ["An", "inn", "is"], "target_letter": "n"}, "An:1 inn:3 is:3=3", "=3"),
     ],
 )
 def test_written_out(name: str, metadata: dict[str, object], careful: str, hurried: str) -> None:

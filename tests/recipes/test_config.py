@@ -339,3 +339,18 @@ def test_a_broken_toml_file_is_named_with_its_line(tmp_path: Path) -> None:
     file.write_text("steps = 1\ncritic = = 2\n")
     with pytest.raises(ConfigError, match=r"bad.toml is not valid TOML: .*line 2"):
         read_toml(file)
+
+
+def test_short_specs_are_read_where_they_are_declared() -> None:
+    def read(spec: str) -> Gae:
+        decay = spec.removeprefix("decay:")
+        if decay == spec:
+            raise ValueError(f"{spec!r} is no rule; write decay:0.9")
+        return Gae(float(decay))
+
+    specs = {"advantage": read}
+    assert apply_sets(START, ["advantage=decay:0.5", "advantage.discount=0.9"], PARTS, specs).advantage == Gae(0.5, 0.9)
+    assert from_tables({"advantage": "decay:0.5"}, START, PARTS, specs=specs).advantage == Gae(0.5)
+    assert apply_sets(START, ['advantage={use="gae", decay=0.1}'], PARTS, specs).advantage == Gae(0.1)
+    with pytest.raises(ConfigError, match=r"advantage: 'dekay:1' is no rule; write decay:0\.9"):
+        apply_sets(START, ["advantage=dekay:1"], PARTS, specs)

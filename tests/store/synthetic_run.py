@@ -143,8 +143,10 @@ def synthetic_step(
         [LedgerEntry("", f"dropped-{step}", "filtered", "all samples had the same reward")] if step % 3 == 0 else []
     )
     reports = (
-        Metric("policy/entropy", 0.9 - 0.4 * step / steps, 1.0), Metric("policy/kl_behavior", 0.002 + 0.01 * rng.random(), 1.0),
-        Metric("policy/kl_reference", 0.08 * step / steps, 1.0), Metric("policy/clip_fraction", 0.05 * rng.random(), 1.0),
+        Metric("policy/entropy", 0.9 - 0.4 * step / steps, 1.0),
+        Metric("policy/kl_behavior", 0.002 + 0.01 * rng.random(), 1.0),
+        Metric("policy/kl_reference", 0.08 * step / steps, 1.0),
+        Metric("policy/clip_fraction", 0.05 * rng.random(), 1.0),
         Metric("policy/grad_norm", 0.5 + rng.random(), 1.0), Metric("loss/policy", rng.normal() * 0.01, 1.0),
         Metric("critic/loss", 0.2 - 0.1 * step / steps, 1.0),
     )  # fmt: skip

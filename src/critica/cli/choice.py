@@ -22,7 +22,7 @@ class Choice:
     # The model to train: `pico` (ships with Critica), a folder, or a hub name.
     policy: Annotated[str, arg(metavar="P")] = ""
 
-    # What is asked: `critica recipes show RECIPE` names the default.
+    # What is asked: pico, digit_sum, arithmetic:3, rg:chain_sum+lcm, … or my_file.py:MyEnvironment.
     environment: Annotated[str, arg(metavar="E")] = ""
 
     # Training steps.
@@ -31,7 +31,7 @@ class Choice:
     # Of every random draw.
     seed: Seed = None
 
-    # Reward noise on the training split: flip:RATE:UNIT, unit sample, group or prompt; or none.
+    # Reward noise on the training split: none, or flip:RATE:UNIT with unit sample, group or prompt.
     noise: Annotated[str, arg(metavar="SPEC")] = ""
 
     # Change one value, e.g. critic.quantiles=32, critic=group_mean or critic=my_file.py:MyCritic.
@@ -52,9 +52,9 @@ def settings_of(choice: Choice) -> list[str]:
     named = {
         "policy.path": choice.policy,
         "environment": choice.environment,
-        "noise": choice.noise,
         "steps": choice.steps,
         "seed": choice.seed,
+        "noise": choice.noise,
     }
     return [f"{path}={value}" for path, value in named.items() if value not in ("", None)] + list(choice.set)
 

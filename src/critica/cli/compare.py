@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from critica.cli.output import show, show_json
+from critica.cli.output import show, show_json, table
+
+if TYPE_CHECKING:
+    from critica.evaluation.compare import ComparisonReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,5 +37,31 @@ class Compare:
         if self.json:
             show_json(found.to_json())
         else:
-            show(str(found))
+            show(describe_comparison(found))
         return 0
+
+
+def describe_comparison(found: "ComparisonReport") -> str:
+    """Accuracies, paired differences, means over seeds and notes, as text."""
+    parts = []
+    if found.rows:
+        rows = [("run", "recipe", "noise", "evaluation", "decoding", "prompts", "accuracy [95% interval]")]
+        rows += [
+            (row.run, row.recipe, row.noise, row.evaluation, row.how, str(row.prompts), str(row.accuracy))
+            for row in found.rows
+        ]
+        parts.append(table(rows))
+    if found.differences:
+        parts.append("differences, in pairs by prompt")
+        parts += [f"  {item.after} - {item.before}: {item}, {item.prompts} prompts" for item in found.differences]
+    if found.seeds:
+        parts.append("means over seeds")
+        parts += [
+            f"  {row.recipe}, noise {row.noise}, {row.evaluation}: {row.accuracy} {row.how}, {len(row.seeds)} seeds"
+            for row in found.seeds
+        ]
+    if found.curves:
+        rows = [("run", "metric", "first tenth", "last tenth")]
+        rows += [(row.run, row.metric, f"{row.first:.4f}", f"{row.last:.4f}") for row in found.curves]
+        parts.append(table(rows))
+    return "\n".join([*parts, *(f"note: {note}" for note in found.notes)])

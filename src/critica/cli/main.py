@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import os
 import sys
 import typing
 from collections.abc import Sequence
@@ -70,6 +71,9 @@ def main(arguments: Sequence[str]) -> int:
         return stop.code if isinstance(stop.code, int) else USAGE
     try:
         return verb()
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except BaseException as error:
         return explain(error, name, verb)
 

@@ -47,10 +47,11 @@ class MakePolicy:
         folder = Path(self.out)
         if folder.exists() and any(folder.iterdir()):
             raise ConfigError(f"{folder} is not empty: name a new folder with --out.")
-        from critica.training.warm_start import PicoRecipe, as_lines, make_pico
+        from critica.training.assessment import as_table
+        from critica.training.warm_start import PicoRecipe, make_pico
 
         recipe = PicoRecipe() if self.steps is None else PicoRecipe(steps=self.steps)
-        show(as_lines(make_pico(folder, self.seed, self.threads, recipe, report)))
+        show(as_table(make_pico(folder, self.seed, self.threads, recipe, report)))
         say(f"saved in {folder}: `critica train dvpo --policy {folder}` trains it")
         return 0
 

@@ -55,10 +55,14 @@ class LearnedCritic(ValueCritic):
             states, ends = evidence[HiddenStates].states, evidence[HiddenStates].bootstrap
         else:
             states, ends = self.body.sampled_and_final_states(batch)
-        prediction = self.read(batch, states.float(), ends.float())
+        prediction = self.read(batch, self.full(states), self.full(ends))
         if not self._checked:
             self._refuse_wild_start(prediction)
         return prediction
+
+    def full(self, states: Tensor) -> Tensor:
+        """States at the head's precision: fp32, whatever the body computes in."""
+        return states.to(next(self.head.parameters()).dtype)
 
     def states(self, batch: TokenBatch) -> Float[Tensor, "S D"]:
         """The body's states before each sampled token, with gradient."""

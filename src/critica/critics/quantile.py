@@ -152,7 +152,7 @@ class LiveQuantileCritic(LearnedCritic):
         self, states: Float[Tensor, "S D"], batch: TokenBatch, targets: ValueTargets, values: ValuePrediction
     ) -> tuple[LossTerm, ...]:
         chosen = targets.mask[batch.sampled_mask]
-        quantiles = self.head(states.float())[chosen]
+        quantiles = self.head(self.full(states))[chosen]
         samples, weights = self._samples(targets)
         fit = quantile_huber(
             quantiles, self.levels.to(quantiles), samples[:, None], weights[:, None], self.part.huber or None

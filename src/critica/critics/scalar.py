@@ -53,7 +53,7 @@ class LiveScalarCritic(LearnedCritic):
     ) -> tuple[LossTerm, ...]:
         if not isinstance(targets, Scalar):
             raise TypeError(f"a scalar critic learns from scalar targets, not {type(targets).__name__}")
-        value = scatter_sampled(self.head(states.float()).squeeze(-1), batch.sampled_mask)
+        value = scatter_sampled(self.head(self.full(states)).squeeze(-1), batch.sampled_mask)
         error = clipped_squared_error(value, targets.values, values.mean, self.part.clip)
         return (LossTerm("value", error, targets.mask, 1.0, TokenMean()),)
 

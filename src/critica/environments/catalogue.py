@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from critica.environments.arithmetic import Arithmetic
+from critica.environments.arithmetic import FORMATS, Arithmetic
 from critica.environments.base import EnvironmentConfig, EnvironmentProblem
 from critica.environments.binary_tree import BinaryTree
 from critica.environments.chain import Chain
@@ -67,7 +67,10 @@ def _arithmetic(rest: str, spec: str) -> Arithmetic:
     level, _, step_format = rest.partition("/")
     if not level.isdecimal():
         _refuse(spec, "the difficulty is a number from 1 to 5, as in arithmetic:3 or arithmetic:3/rewrite")
-    return Arithmetic(int(level), step_format or "running")  # type: ignore[arg-type]
+    chosen = next((known for known in FORMATS if known == (step_format or "running")), None)
+    if chosen is None:
+        _refuse(spec, f"arithmetic has the step formats {', '.join(FORMATS)}, not {step_format!r}")
+    return Arithmetic(int(level), chosen)
 
 
 def _from_file(place: str, name: str) -> EnvironmentConfig:

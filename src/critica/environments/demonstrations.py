@@ -5,9 +5,9 @@ lose patience and jump to the answer, doing the rest in the head:
 
     4 - 1 - 7 + 3 =        patient  `4-1=3-7=-4+3=-1`     `4-1=3=-1`     `=-1`  hurried
     5*x - 7 = 38           patient  `38+7=45/5=9`         `38+7=45=9`    `=9`   hurried
-    "n" in "an inn is"     patient  `a1i3i3=3`            `a1i3=3`       `=3`   hurried
+    "n" in "an inn is"     patient  `an:1 inn:3 is:3=3`   `an:1 inn:3=3` `=3`   hurried
 
-(Equations are solved from left to right; a word counts as its first letter and the count so far.) Every demonstration
+(Equations are solved from left to right; letters are counted up word by word.) Every demonstration
 is right; a jump is only harder to imitate, because more happens between two tokens. Nothing in the prompt tells which
 writer will answer.
 """
@@ -80,7 +80,7 @@ def demonstrate(name: str, item: Mapping[str, Any], writers: Writers, rng: Rando
 def shown_steps(name: str, item: Mapping[str, Any], completion: str) -> tuple[int, int]:
     """(steps written down, steps to write) of any completion, right or wrong: how careful it is."""
     if name == "letter_counting":
-        return len(completion.partition("=")[0]) // 2, len(item["metadata"]["span"])
+        return len(re.findall(r":\d+(?= |=)", completion)), len(item["metadata"]["span"])
     return len(re.findall(r"(?<=\d)[-+/]-?\d+=", completion)), len(_chain_of(name, item)) - 1
 
 
@@ -160,5 +160,5 @@ def _write_chain(chain: Sequence[tuple[str, int]], shown: int) -> str:
 
 def _letter_counting(span: Sequence[str], letter: str, shown: int) -> str:
     counts = [word.lower().count(letter) for word in span]
-    steps = (f"{word[0]}{sum(counts[: index + 1])}" for index, word in enumerate(span[:shown]))
-    return f"{''.join(steps)}={sum(counts)}"
+    steps = (f"{word}:{sum(counts[: index + 1])}" for index, word in enumerate(span[:shown]))
+    return f"{' '.join(steps)}={sum(counts)}"

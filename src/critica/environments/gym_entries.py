@@ -28,9 +28,12 @@ class GymDatasets:
 
     def score(self, name: str, settings: Mapping[str, Any], entry: Mapping[str, Any], answer: str) -> float:
         """The dataset's own scorer."""
+        return float(self.prepare(name, settings).score_answer(answer=answer, entry=entry))
+
+    def prepare(self, name: str, settings: Mapping[str, Any]) -> Any:
+        """A dataset of these settings, whatever its seed: scorers do not depend on it."""
         kept = self._made.get(_key(name, settings))
-        dataset = kept[1] if kept else self._dataset(name, settings, 0)
-        return float(dataset.score_answer(answer=answer, entry=entry))
+        return kept[1] if kept else self._dataset(name, settings, 0)
 
     def _dataset(self, name: str, settings: Mapping[str, Any], seed: int) -> Any:
         key = _key(name, settings)
@@ -70,8 +73,13 @@ def dataset_names() -> tuple[str, ...]:
 
 
 def make_scorer(settings: Mapping[str, Any]) -> Callable[[str, Mapping[str, Any], str], float]:
-    """`score(answer, info, text)` for tasks of a reasoning-gym environment; `settings` maps each dataset to its own."""
+    """`score(answer, info, text)` for tasks of a reasoning-gym environment; `settings` maps each dataset to its own.
+
+    Makes the datasets at once: a worker is forked with them, so that no item pays for loading within its deadline.
+    """
     datasets = GymDatasets()
+    for name, own in settings["datasets"].items():
+        datasets.prepare(name, own)
 
     def score(answer: str, info: Mapping[str, Any], text: str) -> float:
         name = info["dataset"]

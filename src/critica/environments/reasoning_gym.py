@@ -1,8 +1,11 @@
 """Any reasoning-gym dataset as an environment, alone or in a weighted mix, with its own scorer."""
 
 import difflib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 from critica.environments.answers import Extract, extract_answer
 from critica.environments.base import Environment, EnvironmentConfig, EnvironmentProblem, ScorerAddress
@@ -67,7 +70,6 @@ class ReasoningGymEnvironment(Environment):
         self._settings = {entry.name: dict(entry.config) for entry in config.entries}
         total = sum(entry.weight for entry in config.entries)
         self._upper = [weight / total for weight in accumulate(entry.weight for entry in config.entries)]
-        self._score = make_scorer(self._scorer_settings())
 
     def candidate(self, index: int) -> Task:
         """Task `index`: the dataset by a draw counted by (seed, index), the item by the same index."""
@@ -92,7 +94,11 @@ class ReasoningGymEnvironment(Environment):
 
     def score(self, task: Task, text: str) -> float:
         """The dataset's own score of the extracted answer, partial credit included."""
-        return self._score(task.answer, task.info, text)
+        return self._scorer(task.answer, task.info, text)
+
+    @cached_property
+    def _scorer(self) -> Callable[[str, Mapping[str, Any], str], float]:
+        return make_scorer(self._scorer_settings())
 
     def answer_in(self, task: Task, text: str) -> str:
         """The part of `text` that is scored."""

@@ -53,7 +53,7 @@ class CurveRow:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonReport:
-    """Every evaluation, differences to the first run, means over seeds, curves. `notes` say what could not be paired."""
+    """Every evaluation, differences, means over seeds, curves. `notes` say what could not be paired."""
 
     rows: tuple[RunRow, ...]
     differences: tuple[Difference, ...]

@@ -91,7 +91,7 @@ def _prompt_outcome(
     known = [value for value in scores if value is not None and not math.isnan(value)]
     return PromptOutcome(
         task_id=task.task_id,
-        source=str(task.info.get("source", task.environment)),
+        source=str(task.info.get("dataset", task.environment)),
         samples=len(known),
         correct=sum(environment.is_correct(value) for value in known),
         unscored=len(scores) - len(known),

@@ -1,6 +1,7 @@
 """A transformer without a language head: the body of a critic that has one of its own."""
 
 import copy
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -8,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from critica.policies.base import TrainablePolicy
 from critica.policies.families import base_model
 from critica.policies.forward import HiddenForward
-from critica.policies.language_model import LanguagePolicy
-from critica.policies.loading import open_model, resolve_device
+from critica.policies.loading import open_model, refill, resolve_device
 from critica.records.arrays import TokenBatch
 
 
@@ -21,10 +22,11 @@ class LanguageBackbone(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model.eval()
+        self.width = int(model.config.hidden_size)  # type: ignore[union-attr,arg-type]
         self._forward = HiddenForward(model)
 
     @classmethod
-    def from_policy(cls, policy: LanguagePolicy) -> Self:
+    def from_policy(cls, policy: TrainablePolicy) -> Self:
         """A copy of the policy's body as it is now, adapters merged in, every weight trainable."""
         model = copy.deepcopy(policy.model)
         if base_model(model) is not model:
@@ -35,11 +37,6 @@ class LanguageBackbone(nn.Module):
     def load(cls, path: str, device: str = "auto", dtype: str = "float32") -> Self:
         """Open a folder that `save` wrote, or any model that transformers opens; a language head is left out."""
         return cls(open_model(path, dtype, headless=True).to(resolve_device(device)))  # type: ignore[arg-type]
-
-    @property
-    def width(self) -> int:
-        """D."""
-        return int(self.model.config.hidden_size)  # type: ignore[union-attr,arg-type]
 
     @property
     def device(self) -> torch.device:
@@ -58,7 +55,15 @@ class LanguageBackbone(nn.Module):
         """Both, from one pass."""
         return self._forward.sampled_and_final_states(batch)
 
+    def trainable(self) -> Iterable[tuple[str, nn.Parameter]]:
+        """Named parameters: all of them."""
+        return self.model.named_parameters()
+
     def save(self, folder: Path) -> None:
         """Write a folder that transformers' AutoModel opens."""
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save_pretrained(folder)  # type: ignore[operator]
+
+    def restore(self, folder: Path) -> None:
+        """Take the weights that `save` wrote there, in place."""
+        refill(self.model, folder)

@@ -1,4 +1,4 @@
-"""Where rows decode: a grid of subgroups of equal size, so that siblings read their prompt's keys and values together."""
+"""Where rows decode: a grid of equal subgroups, so that siblings read their prompt's keys and values together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SLACK = 1.1  # empty slots may cost at most this factor
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """U subgroups of G slots. `parents[u]` is the prompt of subgroup u; `rows[u G + g]` the row there, -1 for nobody."""
+    """U subgroups of G slots. `parents[u]` is the prompt of subgroup u; `rows[u G + g]` its row, -1 for nobody."""
 
     parents: Int[np.ndarray, "U"]
     rows: Int[np.ndarray, "slots"]

@@ -16,7 +16,7 @@ F = nn.functional
 
 
 class HiddenForward:
-    """Tokens to final-normed hidden states, through the packed path when the family is known, else through the model."""
+    """Tokens to final-normed states, through the packed path when the family is known, else through the model."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model

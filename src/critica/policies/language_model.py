@@ -1,4 +1,4 @@
-"""A transformers causal language model as a trainable policy: it encodes, writes tokens with log-probs, and scores them."""
+"""A transformers causal language model as a trainable policy: it encodes, writes tokens, and scores them."""
 
 import copy
 from collections.abc import Iterable, Sequence
@@ -9,16 +9,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from critica.policies.backbone import LanguageBackbone
 from critica.policies.base import Sample, SampleLimits, SampleRequest
 from critica.policies.decoder import DecodeControl, Decoder
 from critica.policies.fallback import generate_samples
 from critica.policies.families import base_model
 from critica.policies.forward import HiddenForward
-from critica.policies.loading import PolicyLoadError, open_model, open_tokenizer, resolve, resolve_device
-from critica.policies.numerics import NumericsReport, decoding_matmuls
+from critica.policies.loading import open_model, open_tokenizer, refill, resolve_device
+from critica.policies.locate import PolicyLoadError, resolve
+from critica.policies.numerics import decoding_matmuls, fast_paths
 from critica.policies.part import Lora
 from critica.records.arrays import TokenBatch
 from critica.records.words import Message
+
+__all__ = ["LanguageBackbone", "LanguagePolicy", "PolicyLoadError", "PromptTooLong"]
 
 SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
@@ -43,9 +47,7 @@ class PromptTooLong(ValueError):
 class LanguagePolicy:
     """A causal language model with its tokenizer. `version` is counted up by whoever updates the weights."""
 
-    def __init__(
-        self, model: nn.Module, tokenizer: Any, lora: Lora | None = None, numerics: NumericsReport | None = None
-    ) -> None:
+    def __init__(self, model: nn.Module, tokenizer: Any, lora: Lora | None = None) -> None:
         config = base_model(model).config
         for name in SCALED_LOGITS:
             if getattr(config, name, None) not in (None, 1, 1.0):
@@ -56,8 +58,8 @@ class LanguagePolicy:
         self.model = model
         self.tokenizer = tokenizer
         self.version = 0
+        self.width = int(config.hidden_size)  # type: ignore[union-attr,arg-type]
         self._lora = lora or Lora()
-        self._numerics = numerics
         self._forward = HiddenForward(model)
 
     @classmethod
@@ -67,12 +69,10 @@ class LanguagePolicy:
         lora: Lora | None = None,
         device: str = "auto",
         dtype: str = "float32",
-        numerics: NumericsReport | None = None,
     ) -> Self:
         """Open `pico`, a folder, or a hub name; with `lora.rank` above 0 only fresh adapters are trained.
 
-        A folder of saved adapters continues them on their base model. `numerics` (see `configure`) allows the
-        decoder this processor's fast paths. Raises PolicyLoadError.
+        A folder of saved adapters continues them on their base model. Raises PolicyLoadError.
         """
         place = resolve(path)
         tokenizer = open_tokenizer(place)
@@ -82,7 +82,7 @@ class LanguagePolicy:
             model = open_model(place, dtype)
             if lora is not None and lora.rank > 0:
                 model = _with_new_adapters(model, lora)
-        return cls(model.to(resolve_device(device)), tokenizer, lora, numerics)
+        return cls(model.to(resolve_device(device)), tokenizer, lora)
 
     @property
     def end_ids(self) -> tuple[int, ...]:
@@ -123,6 +123,12 @@ class LanguagePolicy:
         """The text of these tokens, special ones left out: a view, never the truth."""
         return self.tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
+    def token_texts(self, batch: TokenBatch) -> tuple[tuple[str, ...], ...]:
+        """The text of each valid token of each row, special ones included, for people to read."""
+        texts = {i: self.tokenizer.decode([i]) for i in batch.token_ids[batch.valid_mask].unique().tolist()}
+        rows = zip(batch.token_ids.tolist(), batch.lengths.tolist(), strict=True)
+        return tuple(tuple(texts[token] for token in row[:length]) for row, length in rows)
+
     def sample(
         self,
         requests: Sequence[SampleRequest],
@@ -136,7 +142,7 @@ class LanguagePolicy:
         self.model.eval()
         with decoding_matmuls():
             if self._forward.stack is not None:
-                packed = self._numerics is not None and self._numerics.packed_linears and self.device.type == "cpu"
+                packed = self.device.type == "cpu" and fast_paths().packed_linears
                 return Decoder(self._forward.stack, self.end_ids, packed).sample(requests, limits, seed, control)
             if control is not None:
                 raise ValueError(
@@ -180,7 +186,7 @@ class LanguagePolicy:
 
     def frozen_copy(self) -> Self:
         """The same policy as it is now, with weights of its own that take no gradient."""
-        made = type(self)(copy.deepcopy(self.model), self.tokenizer, self._lora, self._numerics)
+        made = type(self)(copy.deepcopy(self.model), self.tokenizer, self._lora)
         made.model.requires_grad_(False)
         made.version = self.version
         return made
@@ -190,6 +196,10 @@ class LanguagePolicy:
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save_pretrained(folder)  # type: ignore[operator]
         self.tokenizer.save_pretrained(folder)
+
+    def restore(self, folder: Path) -> None:
+        """Take the weights that `save` wrote there, in place: optimizers keep their parameters."""
+        refill(self.model, folder)
 
 
 def _as_dict(message: Message) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from critica.records.arrays import TokenBatch
@@ -131,7 +131,7 @@ def _similar_rows(lengths: Int[Tensor, "n"], before: int) -> list[Int[Tensor, "m
         widest = sizes[begin]
         grown = widest * (i + 1 - begin)
         full = grown * (widest + before) > SCORES and i > begin
-        if full or grown > WASTE * (total + size) and i - begin >= 8:
+        if full or (grown > WASTE * (total + size) and i - begin >= 8):
             cuts.append(i)
             begin, total = i, 0
         total += size
@@ -195,8 +195,3 @@ def _before(batch: TokenBatch, flat_of: Tensor, owner: Tensor, prefix: Tensor) -
 def _last(batch: TokenBatch, flat_of: Tensor, owner: Tensor, prefix: Tensor) -> Int[Tensor, "N"]:
     rows = torch.arange(batch.rows, device=flat_of.device)
     return _place(flat_of, owner, prefix, rows, batch.lengths - 1)
-
-
-def mask_of(bias: Float[Tensor, "#n 1 R S"]) -> Bool[Tensor, "#n 1 R S"]:
-    """Where a query may look."""
-    return bias == 0

@@ -1,57 +1,20 @@
-"""Where a policy's weights come from: a short name, a folder, or the hub; every failure as a sentence."""
+"""Opening a policy's model and tokenizer with transformers: safetensors only, no remote code, errors as sentences."""
 
-import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from critica.policies.families import base_model
+from critica.policies.locate import PolicyLoadError, resolve
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-SHIPPED = ("pico",)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
-
-
-class PolicyLoadError(ValueError):
-    """A policy could not be opened; the message says what was looked for, where, and what to do."""
-
-
-def asset_path(name: str) -> Path:
-    """The folder of a policy that ships with Critica."""
-    return Path(__file__).resolve().parent.parent / "assets" / name
-
-
-def resolve(path: str) -> str:
-    """A short name or a folder as a folder, anything shaped like `owner/name` as it is. Raises PolicyLoadError."""
-    if path in SHIPPED:
-        folder = asset_path(path)
-        if not folder.is_dir():
-            raise PolicyLoadError(
-                f"the shipped policy {path!r} is not at {folder}: make it with `critica policy make {path}`"
-            )
-        return str(folder)
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-            raise PolicyLoadError(
-                f"{folder} holds no config.json, so it is no transformers model (or it is half-written): "
-                "give the folder that `save` wrote"
-            )
-        return str(folder)
-    if folder.exists():
-        raise PolicyLoadError(f"{folder} is a file: a policy is a folder with config.json and *.safetensors")
-    if path.count("/") == 1 and not path.startswith((".", "/", "~")) and not folder.parent.is_dir():
-        return path
-    raise PolicyLoadError(f"there is no policy {path!r}: it is no folder, no hub name (owner/name) and {_nearest(path)}")
-
-
-def _nearest(path: str) -> str:
-    beside = Path(path).expanduser().parent
-    folders = [str(beside / f.name) for f in beside.iterdir() if f.is_dir()] if beside.is_dir() else []
-    near = difflib.get_close_matches(path, [*SHIPPED, *folders], n=1, cutoff=0.5)
-    return f"the nearest name is {near[0]!r}" if near else f"none of the shipped names ({', '.join(SHIPPED)})"
 
 
 def resolve_device(device: str) -> torch.device:
@@ -69,7 +32,6 @@ def resolve_device(device: str) -> torch.device:
 
 def open_model(path: str, dtype: str, headless: bool = False) -> "PreTrainedModel":
     """The transformers model at `path`, from safetensors only and without remote code. Raises PolicyLoadError."""
-    from safetensors import SafetensorError
     from transformers import AutoModel, AutoModelForCausalLM
 
     if dtype not in DTYPES:
@@ -79,7 +41,8 @@ def open_model(path: str, dtype: str, headless: bool = False) -> "PreTrainedMode
     try:
         model = opener.from_pretrained(place, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False)
     except (SafetensorError, json.JSONDecodeError, EOFError) as error:
-        raise PolicyLoadError(f"the weights at {place} are corrupt or half-written ({error}): copy them again") from error
+        problem = f"the weights at {place} are corrupt or half-written ({error}): copy them again"
+        raise PolicyLoadError(problem) from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise PolicyLoadError(_why(path, place, error)) from error
     return model.eval()
@@ -94,6 +57,28 @@ def open_tokenizer(path: str) -> "PreTrainedTokenizerBase":
         return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PolicyLoadError(_why(path, place, error)) from error
+
+
+def refill(model: nn.Module, folder: Path) -> None:
+    """Copy the weights saved in `folder` into the model's own tensors. Raises PolicyLoadError if they do not fit."""
+    inner = base_model(model)
+    try:
+        if inner is not model:
+            _refill_adapters(model, folder)
+            return
+        saved = type(inner).from_pretrained(folder, dtype=inner.dtype, use_safetensors=True)  # type: ignore[attr-defined,operator,arg-type]
+        inner.load_state_dict(saved.state_dict())
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise PolicyLoadError(_why(str(folder), str(folder), error)) from error
+
+
+def _refill_adapters(model: nn.Module, folder: Path) -> None:
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    problems = set_peft_model_state_dict(model, load_peft_weights(str(folder)))
+    if problems.unexpected_keys:
+        strange = problems.unexpected_keys[0]
+        raise PolicyLoadError(f"the adapters at {folder} do not fit this model: {strange} is unknown to it")
 
 
 def _why(path: str, place: str, error: Exception) -> str:

@@ -17,61 +17,69 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
 @dataclass(frozen=True, slots=True)
-class NumericsReport:
-    """What was enabled and why; the errors are relative to the largest entry (NaN where a path was not tried).
+class FastPaths:
+    """What this processor may use and why; errors are relative to the largest entry (NaN where a path was not tried).
 
     `onednn_matmul`: fp32 matmuls of training go to oneDNN, which on some processors is twice as fast as MKL.
     `packed_linears`: the decoder's products use oneDNN's packed weights.
-    `quiet_malloc`: freed blocks stay with the process, so that large temporaries cost no page faults.
     """
 
-    threads: int
     vendor: str
     capability: str
     onednn_matmul: bool
     onednn_error: float
     packed_linears: bool
     packed_error: float
-    quiet_malloc: bool
     reasons: tuple[str, ...]
 
 
-def configure(threads: int | None = None) -> NumericsReport:
-    """Set the thread count and malloc, check the fast paths, and say what may be used.
+@dataclass(frozen=True, slots=True)
+class NumericsReport:
+    """What `configure` set. `quiet_malloc`: freed blocks stay with the process, so temporaries cost no page faults."""
 
-    The same machine always gets the same answer, so that a run repeats bit by bit: speed is inferred from the
-    processor (MKL takes its slower kernels on processors that are not Intel's), correctness is measured.
-    """
+    threads: int
+    quiet_malloc: bool
+    paths: FastPaths
+
+
+def configure(threads: int | None = None) -> NumericsReport:
+    """Set the thread count and malloc, and say which fast paths will be used."""
     if threads is not None:
         if threads < 1:
             raise ValueError(f"threads is {threads}; give at least 1, or leave it out for torch's own choice")
         torch.set_num_threads(threads)
+    return NumericsReport(torch.get_num_threads(), _quiet_malloc(), fast_paths())
+
+
+@cache
+def fast_paths() -> FastPaths:
+    """A constant of this machine and this torch, so that a run repeats bit by bit.
+
+    Speed is inferred from the processor (MKL takes its slower kernels on processors that are not Intel's);
+    correctness is measured.
+    """
     vendor, capability = _vendor(), torch.backends.cpu.get_cpu_capability()
-    reasons = []
     wanted = capability == "AVX512" and vendor != "GenuineIntel" and torch.backends.mkldnn.is_available()
-    onednn_error, packed_error = (_errors() if wanted else (float("nan"), float("nan")))
-    if not wanted:
-        reasons.append(f"oneDNN off: {vendor} with {capability} is not known to gain from it")
+    onednn_error, packed_error = _errors() if wanted else (float("nan"), float("nan"))
+    reasons = [] if wanted else [f"oneDNN off: {vendor} with {capability} is not known to gain from it"]
     for name, error in (("oneDNN matmul", onednn_error), ("packed linears", packed_error)):
         if error >= TOLERANCE:
             reasons.append(f"{name} off: its error {error:.1e} is not that of fp32")
-    return NumericsReport(
-        threads=torch.get_num_threads(),
+    return FastPaths(
         vendor=vendor,
         capability=capability,
         onednn_matmul=onednn_error < TOLERANCE,
         onednn_error=onednn_error,
         packed_linears=packed_error < TOLERANCE,
         packed_error=packed_error,
-        quiet_malloc=_quiet_malloc(),
         reasons=tuple(reasons),
     )
 
 
 @contextmanager
-def training_matmuls(report: NumericsReport) -> Iterator[None]:
-    """Within: forward and backward of training use oneDNN's fp32 matmuls if the report allows them."""
-    with _matmul_precision("bf16" if report.onednn_matmul else "none"):
+def training_matmuls() -> Iterator[None]:
+    """Within: forward and backward of training use oneDNN's fp32 matmuls where they are fast and exact."""
+    with _matmul_precision("bf16" if fast_paths().onednn_matmul else "none"):
         yield
 
 
@@ -94,9 +102,8 @@ def _matmul_precision(name: str) -> Iterator[None]:
         settings.fp32_precision = before
 
 
-@cache
 def _errors() -> tuple[float, float]:
-    """The errors of oneDNN's matmul and of its packed linear: constants of this processor and this torch."""
+    """The errors of oneDNN's matmul and of its packed linear."""
     with _matmul_precision("bf16"):
         onednn = worst_error(torch.nn.functional.linear)
     with _matmul_precision("none"):

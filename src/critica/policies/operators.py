@@ -1,4 +1,4 @@
-"""The few operations of a transformer layer whose backward is written by hand: fewer passes over memory than autograd's."""
+"""Operations of a transformer layer whose backward is written by hand: fewer passes over memory than autograd's."""
 
 import torch
 from jaxtyping import Float, Int
@@ -45,7 +45,7 @@ class _RmsNorm(torch.autograd.Function):
 
 
 def swiglu(gate_up: Float[Tensor, "M two_F"]) -> Float[Tensor, "M F"]:
-    """silu(gate) * up for the two halves of the last dimension (Shazeer 2020, arXiv 2002.05202); only the input is kept."""
+    """silu(gate) * up for the halves of the last dimension (Shazeer 2020, arXiv 2002.05202); only the input is kept."""
     return _Swiglu.apply(gate_up)
 
 
@@ -71,7 +71,7 @@ class _Swiglu(torch.autograd.Function):
 def rotate(
     x: Float[Tensor, "M H d"], cos: Float[Tensor, "M 1 half"], sin: Float[Tensor, "M 1 half"]
 ) -> Float[Tensor, "M H d"]:
-    """Rotary embedding: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin) on the halves (Su et al. 2021, arXiv 2104.09864)."""
+    """Rotary embedding (Su et al. 2021, arXiv 2104.09864): halves (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin)."""
     return _Rotate.apply(x, cos, sin)
 
 

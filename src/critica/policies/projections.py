@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from critica.policies.families import effective_bias, effective_weight
 
+
 class Projection:
     """y = x W^T + b, written into a given buffer; `add` adds it to the buffer instead.
 
@@ -40,7 +41,7 @@ class Projection:
 
 
 class Separate:
-    """The same products from the weights where they are: no copy, for models too large to copy or too narrow to fold."""
+    """The same products from the weights where they are: for models too large to copy or too narrow to fold."""
 
     def __init__(self, linears: Sequence[nn.Module]) -> None:
         self._weights = [effective_weight(linear).detach() for linear in linears]

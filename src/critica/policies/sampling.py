@@ -14,24 +14,24 @@ def draw(
     probability 0 is never drawn. One uniform a row is about 14 times cheaper than Gumbel noise on a CPU.
     """
     wide = logits if logits.dtype == torch.float64 else logits.float()
-    if temperature == 0:
-        chosen = wide.argmax(-1)
-        return chosen, log_softmax_at(wide, chosen)
-    if temperature != 1.0:
+    if temperature not in (0, 1):
         wide = wide / temperature
     mass = wide.softmax(-1)
+    if temperature == 0:
+        chosen = wide.argmax(-1)
+        return chosen, _log_at(mass, chosen)
     cumulated = mass.cumsum(-1)
     total = cumulated[:, -1:]
     point = uniforms.to(total.dtype).unsqueeze(1) * total
     # Rounding may lift the point onto the total, past every token: one step below it is inside the last real token.
     point = torch.minimum(point, torch.nextafter(total, torch.zeros_like(total)))
-    chosen = torch.searchsorted(cumulated, point, right=True)
-    return chosen.squeeze(1), log_softmax_at(wide, chosen.squeeze(1))
+    chosen = torch.searchsorted(cumulated, point, right=True).squeeze(1)
+    return chosen, _log_at(mass, chosen)
 
 
-def log_softmax_at(logits: Float[Tensor, "N V"], chosen: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
-    """log softmax(logits)[chosen]."""
-    return logits.gather(-1, chosen.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
+def _log_at(mass: Float[Tensor, "N V"], chosen: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
+    """The chosen token has mass, so its logarithm is finite; only N logarithms are taken."""
+    return mass.gather(-1, chosen.unsqueeze(-1)).squeeze(-1).log_()
 
 
 def end_table(end_ids: tuple[int, ...], vocabulary: int, device: torch.device) -> Bool[Tensor, "V"]:

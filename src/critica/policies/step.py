@@ -58,7 +58,8 @@ class DecodeWeights:
     """A stack's weights, read for one call of the decoder."""
 
     def __init__(self, stack: Stack, packed: bool) -> None:
-        held = sum(p.numel() * p.element_size() for layer in stack.layers for m in layer.linears for p in m.parameters())
+        linears = [linear for layer in stack.layers for linear in layer.linears]
+        held = sum(p.numel() * p.element_size() for linear in linears for p in linear.parameters())
         self.folded = stack.dtype in (torch.float32, torch.float64) and held <= COPIED_BYTES
         self.stack = stack
         self.layers = [DecodeLayer(stack, layer, self.folded, packed) for layer in stack.layers]

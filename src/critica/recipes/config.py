@@ -10,9 +10,10 @@ import enum
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args, get_origin
 
 from critica.recipes.coercion import (
@@ -27,9 +28,11 @@ from critica.recipes.coercion import (
 )
 from critica.recipes.user_parts import is_user_part, load_object, user_name
 
-__all__ = ["Catalogue", "ConfigError", "apply_set", "apply_sets", "from_tables", "to_tables"]
+__all__ = ["Catalogue", "ConfigError", "Specs", "apply_set", "apply_sets", "from_tables", "to_tables"]
 
 Catalogue = Mapping[str, Mapping[str, type]]  # kind of part -> short name -> class
+Specs = Mapping[str, Callable[[str], Any]]  # path -> what reads a short spec there, such as flip:0.2:group
+NO_SPECS: Specs = MappingProxyType({})
 
 
 @dataclass
@@ -42,10 +45,11 @@ class Draft:
 
 @dataclass(frozen=True)
 class Reader:
-    """What reading a value needs besides it: the catalogue, and the folder that relative user files start from."""
+    """What reading a value needs besides it: names, where relative user files start from, and short specs."""
 
     catalogue: Catalogue
     folder: Path | None = None
+    specs: Specs = field(default_factory=lambda: NO_SPECS)
 
 
 def to_tables(recipe: Any, catalogue: Catalogue) -> dict[str, Any]:
@@ -54,7 +58,7 @@ def to_tables(recipe: Any, catalogue: Catalogue) -> dict[str, Any]:
 
 
 def from_tables(
-    tables: Mapping[str, Any], root: Any, catalogue: Catalogue, folder: Path | None = None
+    tables: Mapping[str, Any], root: Any, catalogue: Catalogue, folder: Path | None = None, specs: Specs = NO_SPECS
 ) -> Any:
     """The tree that the tables describe.
 
@@ -63,16 +67,16 @@ def from_tables(
     Raises `ConfigError`.
     """
     start = Draft(root) if isinstance(root, type) else _draft(root)
-    return _build(_overlay(start, tables, "", Reader(catalogue, folder)), "")
+    return _build(_overlay(start, tables, "", Reader(catalogue, folder, specs)), "")
 
 
-def apply_sets(recipe: Any, settings: Iterable[str], catalogue: Catalogue, folder: Path | None = None) -> Any:
+def apply_sets(recipe: Any, settings: Iterable[str], catalogue: Catalogue, specs: Specs = NO_SPECS) -> Any:
     """The tree with every `path=value` applied in order, e.g. `critic.quantiles=32` or `critic=my_file.py:MyCritic`.
 
     Raises `ConfigError`: an unknown path (with the nearest field), a value of a wrong type, or one that a part
     refuses (its own sentence, with the path in front).
     """
-    draft, reader = _draft(recipe), Reader(catalogue, folder)
+    draft, reader = _draft(recipe), Reader(catalogue, specs=specs)
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path.strip():
@@ -200,6 +204,11 @@ def _adopt(value: Any, annotation: Any, current: Any, path: str, reader: Reader)
     """A TOML value as a draft of what the annotation says."""
     if Any in leaves(annotation):
         return value
+    if isinstance(value, str) and path in reader.specs:
+        try:
+            return _draft(reader.specs[path](value))
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from error
     if isinstance(value, Mapping):
         inner = _element(annotation, Mapping, 1)
         if inner is not None:

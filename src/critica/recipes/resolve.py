@@ -1,23 +1,20 @@
 """From what a person names (a recipe or a TOML file, and changes to it) to one resolved recipe."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from critica.environments.catalogue import parse_environment
 from critica.recipes.base import OurChoice, Recipe
 from critica.recipes.coercion import ConfigError, nearest
-from critica.recipes.config import Catalogue, apply_sets, from_tables
+from critica.recipes.config import Catalogue, Specs, apply_sets, from_tables
 from critica.recipes.toml import read_toml
 from critica.rewards.catalogue import parse_reward
 from critica.rewards.noise import parse_noise
 
 # Parts that have a spec of their own on the command line: `--environment rg:lcm`, `--noise flip:0.2:group`.
-SPECS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
-    {"environment": parse_environment, "noise": parse_noise, "reward": parse_reward}
-)
+SPECS: Specs = MappingProxyType({"environment": parse_environment, "reward": parse_reward, "noise": parse_noise})
 BASE = "base"  # the key of a TOML file that names the recipe to start from
 
 
@@ -42,7 +39,7 @@ def find_recipe(name: str, recipes: Mapping[str, Recipe], parts: Catalogue) -> R
     base = tables.pop(BASE, None)
     try:
         start = Recipe if base is None else find_recipe(str(base), recipes, parts)
-        return from_tables(tables, start, parts, folder=path.parent)
+        return from_tables(tables, start, parts, path.parent, SPECS)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
@@ -52,23 +49,11 @@ def change_recipe(recipe: Recipe, settings: Iterable[str], parts: Catalogue) -> 
     settings = tuple(settings)
     if not settings:
         return recipe
-    named, plain = [], []
-    for setting in settings:
-        path, _, spec = setting.partition("=")
-        (named if path.strip() in SPECS and not spec.startswith("{") else plain).append((path.strip(), spec))
-    start = replace(recipe, **{path: _parse(path, spec) for path, spec in named})
-    changed = apply_sets(start, [f"{path}={spec}" for path, spec in plain], parts)
+    changed = apply_sets(recipe, settings, parts, SPECS)
     paths = [setting.partition("=")[0].strip() for setting in settings]
     kept = {key: source for key, source in changed.provenance.items() if not any(_touches(key, p) for p in paths)}
     ours = {path: OurChoice(because="set by the user") for path in paths}
     return replace(changed, provenance=MappingProxyType(kept | ours))
-
-
-def _parse(path: str, spec: str) -> Any:
-    try:
-        return SPECS[path](spec)
-    except ValueError as error:
-        raise ConfigError(f"{path}={spec}: {error}") from error
 
 
 def _touches(key: str, path: str) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 

@@ -116,7 +116,10 @@ class CheckpointStore:
     def _way_out(self, step: int) -> str:
         earlier = [older for older in self.steps if older < step and not _problem(self.path_of(older))]
         if earlier:
-            return f"the checkpoint of step {earlier[-1]} is good: resume from it with `--step {earlier[-1]}`"
+            return (
+                f"the checkpoint of step {earlier[-1]} is good: delete {self.path_of(step)}, "
+                f"and `critica resume {self.folder.parent}` goes on from step {earlier[-1]}"
+            )
         return "no earlier checkpoint is good: start the run again from its config.toml in a new folder"
 
     def _recover(self) -> None:

@@ -62,15 +62,15 @@ def load_result(run: Path | str) -> RunResult:
 
 def gains(reports: tuple[NamedReport, ...], seed: int = 0) -> tuple[Difference, ...]:
     """Last minus first policy, in pairs by prompt, once for each way of decoding that was evaluated twice."""
-    ways = dict.fromkeys((item.report.environment, item.report.how) for item in reports)
+    ways = {(item.report.environment, -item.report.temperature, item.report.how) for item in reports}
     found = []
-    for way in ways:
-        same = [item for item in reports if (item.report.environment, item.report.how) == way]
+    for environment, _, how in sorted(ways):  # sampled before greedy
+        same = [item for item in reports if (item.report.environment, item.report.how) == (environment, how)]
         first, last = (pick(same, key=lambda item: item.report.policy_version) for pick in (min, max))
         if first.report.policy_version == last.report.policy_version:
             continue
         pairs = shared_prompts(first.report, last.report)
         plain = paired_difference_interval(*zip(*pairs, strict=True), seed=seed)
         interval = Interval(plain.estimate, plain.low, plain.high, "paired bootstrap over prompts")
-        found.append(Difference(first.name, last.name, way[1], len(pairs), interval))
+        found.append(Difference(first.name, last.name, how, len(pairs), interval))
     return tuple(found)

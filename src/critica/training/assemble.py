@@ -8,7 +8,6 @@ from critica.environments.base import Environment
 from critica.functional.random import stream_key
 from critica.policies.base import SampleLimits
 from critica.policies.language_model import LanguagePolicy
-from critica.policies.numerics import NumericsReport
 from critica.records.evidence import ProximalLogprobs
 from critica.recipes.base import Recipe
 from critica.rewards.base import RewardSource
@@ -41,12 +40,12 @@ def evidence_needed(recipe: Recipe, critic: ValueCritic) -> frozenset[type]:
     return critic.needs | recipe.objective.needs | recipe.placement.needs | center
 
 
-def assemble(recipe: Recipe, numerics: NumericsReport) -> Assembly:
+def assemble(recipe: Recipe) -> Assembly:
     """Build every part."""
     environment = recipe.environment.build(recipe.seed)
     source = recipe.reward.build(environment)
     policy = LanguagePolicy.load(
-        recipe.policy.path, recipe.policy.lora, recipe.policy.device, recipe.policy.dtype, numerics,
+        recipe.policy.path, recipe.policy.lora, recipe.policy.device, recipe.policy.dtype,
     )  # fmt: skip
     limit = recipe.sampling.max_new_tokens or environment.max_new_tokens
     low, high = source.low, source.high

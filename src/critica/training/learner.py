@@ -158,9 +158,9 @@ class Learner:
 
     def _scores(self, part: Lesson, states: Tensor) -> TokenScores:
         mask = part.batch.sampled_mask
-        with torch.autocast("cpu", enabled=False):
-            logits = self.policy.logits(states).float()
-            flat, entropy = logprobs_and_entropies(logits, part.batch.token_ids[mask], part.batch.temperature[mask])
+        flat, entropy = logprobs_and_entropies(
+            self.policy.logits(states), part.batch.token_ids[mask], part.batch.temperature[mask]
+        )
         logprobs = scatter_sampled(flat, mask)
         entropies = scatter_sampled(entropy if self.objective.needs_entropy_gradient else entropy.detach(), mask)
         proximal = logprobs.detach()

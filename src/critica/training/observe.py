@@ -58,8 +58,8 @@ class Observer:
         for rows in microbatches(batch, torch.arange(batch.rows), self.tokens):
             piece = batch.select(rows)
             before, after = self.policy.sampled_and_final_states(piece)
-            states[torch.isin(row_of, rows)] = before.float()
-            ends[rows] = after.float()
+            states[torch.isin(row_of, rows)] = before.to(states.dtype)
+            ends[rows] = after.to(ends.dtype)
             if ProximalLogprobs in self.needs:
                 logprobs[rows, : piece.token_ids.shape[1]] = score(self.policy, piece, before)
         items: list[EvidenceItem] = []
@@ -91,6 +91,6 @@ def score(policy: TrainablePolicy, batch: TokenBatch, states: torch.Tensor) -> t
     """Log-probs of the sampled tokens on the grid [N T], zero elsewhere."""
     mask = batch.sampled_mask
     flat = token_logprobs(policy.logits(states), batch.token_ids[mask], batch.temperature[mask])
-    return scatter_sampled(flat.float(), mask)
+    return scatter_sampled(flat, mask).to(batch.behavior_logprobs.dtype)
 
 

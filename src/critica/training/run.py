@@ -15,7 +15,7 @@ from critica.environments.catalogue import parse_environment
 from critica.evaluation.outcome import evaluate_policy
 from critica.policies.base import Policy
 from critica.policies.language_model import LanguagePolicy
-from critica.policies.numerics import NumericsReport, configure, training_matmuls
+from critica.policies.numerics import configure, training_matmuls
 from critica.recipes.base import Recipe
 from critica.recipes.catalogue import PARTS
 from critica.recipes.config import from_tables, to_tables
@@ -68,13 +68,13 @@ def train(
     parent: str = "",
 ) -> TrainResult:
     """Train by this recipe into a new run folder. Raises `RunFolderBusy` if it already holds a run."""
-    numerics = configure(threads_of(recipe))
+    configure(threads_of(recipe))
     refuse_too_large(recipe)
     store = RunFolder.create(run, manifest_of(recipe, parent), config_text(recipe))
     with store:
-        assembly = assemble(recipe, numerics)
+        assembly = assemble(recipe)
         try:
-            with training_matmuls(numerics):
+            with training_matmuls():
                 return _train(recipe, assembly, store, Progress(), reporter, notify)
         finally:
             assembly.close()
@@ -92,15 +92,15 @@ def resume(
         recipe = recipe_of(store)
         if steps is not None:
             recipe = replace(recipe, steps=steps)
-        numerics = configure(threads_of(recipe))
+        configure(threads_of(recipe))
         found = store.checkpoints.verify(step) if step is not None else store.checkpoints.latest(allow_fallback=False)
-        assembly = assemble(recipe, numerics)
+        assembly = assemble(recipe)
         try:
             progress = assembly.state.load(found.path)
             store.truncate_after(progress.step)
             store.checkpoints.drop_after(progress.step)
             notify(f"resuming {run} after step {progress.step} of {recipe.steps}")
-            with training_matmuls(numerics):
+            with training_matmuls():
                 return _train(recipe, assembly, store, progress, reporter, notify)
         finally:
             assembly.close()
@@ -149,15 +149,15 @@ def evaluate_both(
     return tuple(reports)
 
 
-def load_target(target: str | Path, numerics: NumericsReport) -> tuple[LanguagePolicy, Recipe | None]:
+def load_target(target: str | Path) -> tuple[LanguagePolicy, Recipe | None]:
     """A policy to evaluate: a run folder's newest checkpoint, a model folder, or a name; with the run's recipe."""
     path = Path(target)
     if (path / "run.json").is_file():
         store = RunFolder.open(path)
         recipe = recipe_of(store)
         found = store.checkpoints.latest(allow_fallback=True)
-        return LanguagePolicy.load(str(found.path / "policy"), recipe.policy.lora, numerics=numerics), recipe
-    return LanguagePolicy.load(str(target), numerics=numerics), None
+        return LanguagePolicy.load(str(found.path / "policy"), recipe.policy.lora), recipe
+    return LanguagePolicy.load(str(target)), None
 
 
 def evaluate(
@@ -169,8 +169,8 @@ def evaluate(
     seed: int = EVALUATION_SEED,
 ) -> OutcomeReport:
     """Held-out accuracy of a run's last policy, a model folder, or a named policy; saved with the run if it is one."""
-    numerics = configure(len(os.sched_getaffinity(0)))
-    policy, recipe = load_target(target, numerics)
+    configure(len(os.sched_getaffinity(0)))
+    policy, recipe = load_target(target)
     config = parse_environment(environment) if environment or recipe is None else recipe.environment
     where = config.build(recipe.seed if recipe else 0)
     limit = (recipe.sampling.max_new_tokens if recipe and not environment else 0) or where.max_new_tokens

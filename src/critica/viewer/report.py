@@ -125,7 +125,8 @@ def _evaluations(reports: tuple[NamedReport, ...], differences: tuple[Difference
     if not reports:
         return ""
     rows = []
-    for item in sorted(reports, key=lambda x: (x.report.how, x.report.policy_version)):
+    reports = tuple(sorted(reports, key=lambda x: (-x.report.temperature, x.report.policy_version)))
+    for item in reports:
         report = item.report
         best = report.pass_at_k[-1] if report.pass_at_k else None
         passed = f"{percent(best.interval.estimate)} (k = {best.k})" if best and best.k > 1 else "–"
@@ -136,7 +137,18 @@ def _evaluations(reports: tuple[NamedReport, ...], differences: tuple[Difference
     head = ("evaluation", "decoding", "accuracy [95% interval]", "pass@k", "tokens", "prompts", "samples", "unscored")
     said = " · ".join(escape(str(gain)) for gain in differences)
     title = "<h2>Held-out accuracy</h2><p>Exact match on prompts that neither warm start nor training saw"
-    return f"{title}{'; paired gain: ' + said if said else ''}.</p>{_table(head, rows, numbers_from=2)}"
+    return f"{title}{'; paired gain: ' + said if said else ''}.</p>{_table(head, rows, numbers_from=2)}{_by_source(reports)}"
+
+
+def _by_source(reports: tuple[NamedReport, ...]) -> str:
+    """Accuracy of each task source, if there are several; a source that an evaluation lacks has no number."""
+    names = sorted({source.source for item in reports for source in item.report.sources})
+    if len(names) < 2:
+        return ""
+    found = [{source.source: source.interval for source in item.report.sources} for item in reports]
+    head = ("task source", *(f"{item.name}, {item.report.how}" for item in reports))
+    rows = [(name, *(_interval(part[name]) if name in part else "–" for part in found)) for name in names]
+    return '<p class="note">By task source:</p>' + _table(head, rows, numbers_from=1)
 
 
 def _interval(interval: Any) -> str:

@@ -105,7 +105,7 @@ def glossary_rows(lines: Sequence[StepMetrics]) -> tuple[GlossaryRow, ...]:
             definition(name).sentence,
             _mean(lines[:RECENT], name),
             _mean(lines[-RECENT:], name),
-        )  # noqa: E501
+        )
         for name in names
     )
 

@@ -86,9 +86,9 @@ const strength = {
   surprise: t => t[5] === null ? null : t[5] / surprise,
 };
 const scales = {
-  value: () => { const r = data.rollouts[0] || { low: 0, high: 1 }; return [show(r.low, 2), show(r.high, 2), 'expected reward before the token']; },
-  advantage: () => [show(-reach, 2), '+' + show(reach, 2), 'credit given to the token (98% lie inside)'],
-  surprise: () => [show(-surprise, 2), '0', 'log-probability of the token when it was sampled [nats]'],
+  value: () => { const r = data.rollouts[0] || { low: 0, high: 1 }; return [show(r.low, 2), show(r.high, 2), 'expected reward']; },
+  advantage: () => [show(-reach, 2), '+' + show(reach, 2), 'credit (98% inside)'],
+  surprise: () => [show(-surprise, 2), '0', 'log-probability [nats]'],
 };
 let coloring = 'value', kind = 'all';
 const tint = x => { const c = Math.max(-1, Math.min(1, x)); return `rgba(var(${c >= 0 ? '--high' : '--low'}), calc(var(--strength) * ${Math.abs(c).toFixed(3)}))`; };
