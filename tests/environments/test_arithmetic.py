@@ -12,7 +12,7 @@ def test_flawless_answers_are_flawless(difficulty: int, step_format: str) -> Non
     environment = parse_environment(f"arithmetic:{difficulty}/{step_format}").build(11)
     for index in range(40):
         task = environment.candidate(index)
-        assert int(task.answer) == eval(task.info["expression"])  # noqa: S307
+        assert int(task.answer) == eval(task.info["expression"])
         text = environment.demonstration(task)
         steps = environment.steps(task, text)
         assert environment.score(task, text) == 1.0

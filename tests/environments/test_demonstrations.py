@@ -1,4 +1,4 @@
-"""Worked answers: every one is right by the dataset's own scorer, and care is what the writer was told to take."""
+"""Worked answers: each is right by the dataset's own scorer, and as careful as its writer was told to be."""
 
 from itertools import islice
 from random import Random
@@ -71,7 +71,11 @@ def test_final_answer_is_what_follows_the_last_equals_sign() -> None:
 
 
 def test_how_often_writers_jump() -> None:
-    writers, rng, draws = Writers(hurried_share=0.7, careful_goes_on=0.9, hurried_goes_on=0.2), Random(5), 8000
+    writers, rng, draws = (
+        Writers(hurried_share=0.7, careful_goes_on=0.9, hurried_goes_on=0.2),
+        Random(5),
+        8000,
+    )
     shown = [writers.shown(3, rng) for _ in range(draws)]
     for count, expected in (
         (0, 0.7 * 0.8 + 0.3 * 0.1),

@@ -9,7 +9,16 @@ from critica.environments.catalogue import parse_environment
 from critica.environments.splits import SPLITS, normalize, split_of
 from critica.records.words import Message, Task
 
-SPECS = ("pico", "rg:chain_sum", "rg:chain_sum*2+lcm*1", "digit_sum", "binary_tree", "chain", "two_branch", "arithmetic:4")
+SPECS = (
+    "pico",
+    "rg:chain_sum",
+    "rg:chain_sum*2+lcm*1",
+    "digit_sum",
+    "binary_tree",
+    "chain",
+    "two_branch",
+    "arithmetic:4",
+)
 
 
 class FewPrompts(Environment):
@@ -52,7 +61,7 @@ def test_seeds_differ_and_splits_are_disjoint_even_between_seeds(spec: str) -> N
 
 
 def test_adjacent_seeds_do_not_share_shifted_items() -> None:
-    """reasoning-gym seeds item i with seed + i; taking its seeds as they are would make seed 2 repeat seed 1, shifted."""
+    """reasoning-gym seeds item i with seed + i; taking its seeds as they are would make seed 2 repeat seed 1."""
     one, two = (parse_environment("rg:chain_sum").build(seed) for seed in (1, 2))
     assert not {one.candidate(i).prompt for i in range(50)} & {two.candidate(i).prompt for i in range(50)}
 

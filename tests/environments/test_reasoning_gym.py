@@ -9,7 +9,15 @@ from critica.environments.answers import extract_answer
 from critica.environments.catalogue import parse_environment
 from critica.environments.gym_entries import GymMissing, make_scorer, pack, unpack
 
-VARIED = ("chain_sum", "simple_equations", "letter_counting", "graph_color", "propositional_logic", "countdown", "rearc")
+VARIED = (
+    "chain_sum",
+    "simple_equations",
+    "letter_counting",
+    "graph_color",
+    "propositional_logic",
+    "countdown",
+    "rearc",
+)
 
 
 @pytest.mark.parametrize("name", VARIED)
@@ -84,5 +92,5 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_refused_setting_says_so() -> None:
-    with pytest.raises(ValueError, match="chain_sum.*min_terms"):
+    with pytest.raises(ValueError, match=r"chain_sum.*min_terms"):
         gym_entries.make_dataset("chain_sum", {"min_terms": -1}, 0)

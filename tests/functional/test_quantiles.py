@@ -162,6 +162,9 @@ def test_empirical_quantiles_by_hand():
     deciles = empirical_quantiles(ten, torch.full((1, 10), 0.1), (torch.arange(10) + 1) / 10)
     assert deciles.tolist() == ten.tolist()
     torch.testing.assert_close(empirical_quantiles(ten, torch.full((1, 10), 0.1), midpoint_levels(10)), ten)
+    for count in range(2, 40):  # in binary, five times 1/6 is less than 5/6: a level met up to rounding is met
+        ordered, levels = torch.arange(float(count), dtype=F64)[None], (torch.arange(count, dtype=F64) + 1) / count
+        assert torch.equal(empirical_quantiles(ordered, torch.full_like(ordered, 1 / count), levels), ordered)
 
 
 def test_wasserstein_by_hand_and_by_definition():
@@ -239,9 +242,9 @@ def test_short_tails_have_no_shape_and_no_nan():
     assert tail_mean_gap(q.detach(), torch.zeros(1, 3), 0.1, "upper").item() == 25
     with pytest.raises(ValueError, match="fraction"):
         tail_mean_gap(q, q, 0.7, "lower")
-    ten = torch.arange(10.0)[None]
-    for fraction, count in ((0.1, 1), (0.3, 3), (0.29, 2)):  # 0.3 x 10 is 2.9999… in binary
-        assert tail_mean_gap(ten, 0 * ten, fraction, "lower").item() == pytest.approx(((count - 1) / 2) ** 2)
+    many = torch.arange(100.0)[None]
+    for fraction, count in ((0.1, 10), (0.29, 29), (0.295, 29)):  # 0.29 x 100 is 28.999… in binary
+        assert tail_mean_gap(many, 0 * many, fraction, "lower").item() == pytest.approx(((count - 1) / 2) ** 2)
 
 
 def test_risk_weights_point_where_they_say():

@@ -1,7 +1,5 @@
 """Tiny random models and ragged batches for the tests of the policies."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 
@@ -105,3 +103,50 @@ def ragged_batch(seed: int = 0, share: bool = True) -> TokenBatch:
     groups.append(2)
     prefix.append(4)
     return token_batch(rows, groups, prefix if share else [0] * len(rows))
+
+
+def references(model, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """States before the sampled tokens and after the last ones, row by row through transformers, without padding."""
+    trunk = model.base_model
+    before, last = [], []
+    for ids, size, sampled in zip(batch.token_ids, batch.lengths.tolist(), batch.sampled_mask, strict=True):
+        hidden = trunk(input_ids=ids[None, :size], use_cache=False).last_hidden_state[0]
+        before.append(hidden[[t - 1 for t in range(size) if sampled[t]]])
+        last.append(hidden[-1])
+    return torch.cat(before), torch.stack(last)
+
+
+def in_double(model):
+    """The same model with norms and attention in fp64 throughout (transformers casts both to fp32)."""
+    model = model.double()
+    model.set_attn_implementation("sdpa")
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+
+            def forward(x, module=module):
+                return module.weight * x / (x.square().mean(-1, keepdim=True) + module.variance_epsilon).sqrt()
+
+            module.forward = forward
+    return model
+
+
+def small_tokenizer(chat_template: str | None = None):
+    """A byte-level BPE trained on a few lines."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<bos>", "<eos>", "<|user|>", "<|assistant|>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=290, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(["what is the sum of one and two", "the answer is three"] * 20, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
+        extra_special_tokens=["<|user|>", "<|assistant|>"],
+    )  # fmt: skip
+    made.chat_template = chat_template
+    return made

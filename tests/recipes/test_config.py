@@ -112,9 +112,7 @@ PARTS = {
 }
 START = Whole(critic=Quantile(), advantage=Standard(Gae()))
 
-words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8).filter(
-    lambda text: text != "none"
-)
+words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8).filter(lambda text: text != "none")
 numbers = st.floats(allow_nan=False)
 tails = st.one_of(st.builds(Tail, numbers, numbers), st.just(NoTail()))
 critics = st.one_of(
@@ -132,9 +130,7 @@ critics = st.one_of(
 rules = st.recursive(
     st.builds(Gae, numbers, numbers), lambda inner: st.builds(Standard, inner, st.booleans()), max_leaves=4
 )
-sources = st.dictionaries(
-    words, st.one_of(st.builds(Says, words), st.builds(Chose, words, words)), max_size=2
-)
+sources = st.dictionaries(words, st.one_of(st.builds(Says, words), st.builds(Chose, words, words)), max_size=2)
 wholes = st.builds(
     Whole,
     critic=critics,
@@ -323,9 +319,7 @@ def test_notes_stand_beside_their_values_and_change_nothing(tmp_path: Path) -> N
     tables = to_tables(Whole(Quantile(), Standard(Gae()), rules=(Gae(), Gae())), PARTS)
     file = tmp_path / "config.toml"
     file.write_text(
-        write_toml(
-            tables, {"critic.quantiles": "paper: 200", "critic.tail": "paper:\nsection 3", "steps": "ours"}
-        )
+        write_toml(tables, {"critic.quantiles": "paper: 200", "critic.tail": "paper:\nsection 3", "steps": "ours"})
     )
     lines = file.read_text().splitlines()
     assert "quantiles = 64  # paper: 200" in lines
@@ -354,3 +348,17 @@ def test_short_specs_are_read_where_they_are_declared() -> None:
     assert apply_sets(START, ['advantage={use="gae", decay=0.1}'], PARTS, specs).advantage == Gae(0.1)
     with pytest.raises(ConfigError, match=r"advantage: 'dekay:1' is no rule; write decay:0\.9"):
         apply_sets(START, ["advantage=dekay:1"], PARTS, specs)
+
+
+@dataclass(frozen=True)
+class Noted:
+    steps: int = 1
+    notes: Mapping[str, str] = field(default_factory=dict, metadata={"saved": False})
+
+
+def test_notes_about_a_config_are_no_part_of_it_and_survive_a_change() -> None:
+    start = Noted(notes={"steps": "paper"})
+    assert to_tables(start, {}) == {"steps": 1}
+    assert apply_set(start, "steps=2", {}) == Noted(2, {"steps": "paper"})
+    with pytest.raises(ConfigError, match="no field 'notes'"):
+        apply_set(start, "notes=none", {})

@@ -16,7 +16,15 @@ def make(groups: int, size: int, values=None) -> tuple[list[Group], list[Reward]
     for g in range(groups):
         task = Task(f"task{g}", "none", (Message("user", "q"),), "")
         rows = tuple(
-            Trajectory(f"g{g}r{i}", "e", task.task_id, f"g{g}", "solver", (ContextTurn(task.messages[0], (1,)),), StopReason.TOKEN_LIMIT)
+            Trajectory(
+                f"g{g}r{i}",
+                "e",
+                task.task_id,
+                f"g{g}",
+                "solver",
+                (ContextTurn(task.messages[0], (1,)),),
+                StopReason.TOKEN_LIMIT,
+            )
             for i in range(size)
         )
         made.append(Group(f"g{g}", task, rows))
@@ -28,6 +36,7 @@ def make(groups: int, size: int, values=None) -> tuple[list[Group], list[Reward]
 
 def binomial_interval(n: int, p: float, tail: float = 1e-6) -> tuple[int, int]:
     """The counts outside of which the exact binomial law has less than `tail` on each side."""
+
     def log_mass(k: int) -> float:
         chosen = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
         return chosen + k * math.log(p) + (n - k) * math.log1p(-p)
@@ -43,23 +52,23 @@ def binomial_interval(n: int, p: float, tail: float = 1e-6) -> tuple[int, int]:
 
 @pytest.mark.parametrize(("up", "down"), [(0.2, 0.2), (0.1, 0.3)])
 def test_rates_by_class_are_the_declared_ones(up: float, down: float) -> None:
-    groups, rewards = make(500, 8)
+    groups, rewards = make(250, 8)
     told = Flip(up, down, "sample").tamper(rewards, groups, step=3, seed=1)
     for clean, rate in ((0.0, up), (1.0, down)):
         flips = [r.tampering.flipped for r in told if r.tampering.clean_value == clean]
         low, high = binomial_interval(len(flips), rate)
-        assert len(flips) == 2000 and low <= sum(flips) <= high
+        assert len(flips) == 1000 and low <= sum(flips) <= high
     for before, after in zip(rewards, told, strict=True):
         assert after.clean_value == before.outcome.value
         assert after.outcome.value == (1 - before.outcome.value if after.tampering.flipped else before.outcome.value)
 
 
 def test_a_group_is_flipped_whole_at_its_rate() -> None:
-    groups, rewards = make(2000, 4)
+    groups, rewards = make(1000, 4)
     told = Flip(0.2, 0.2, "group").tamper(rewards, groups, step=0, seed=5)
     rows = [[r.tampering.flipped for r in told[start : start + 4]] for start in range(0, len(told), 4)]
     assert all(len(set(row)) == 1 for row in rows)
-    low, high = binomial_interval(2000, 0.2)
+    low, high = binomial_interval(1000, 0.2)
     assert low <= sum(row[0] for row in rows) <= high
 
 

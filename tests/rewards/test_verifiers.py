@@ -6,6 +6,7 @@ import re
 import pytest
 
 from critica.environments.catalogue import parse_environment
+from critica.environments.chain import Chain
 from critica.records.supervision import Abstained, Failed, Outcome, Scored
 from critica.records.words import Message, Task
 from critica.rewards.base import RewardConfig, ScoreRequest
@@ -24,8 +25,7 @@ def requests(answer: str, texts: list[str], **info) -> list[ScoreRequest]:
 
 
 def judge(config: RewardConfig, asked: list[ScoreRequest]) -> list[Outcome]:
-    source = config.build(None, LIMITS)  # type: ignore[arg-type]
-    with source:
+    with config.build(Chain(length=2).build(0), LIMITS) as source:
         return source.scores(asked)
 
 
@@ -39,7 +39,19 @@ def test_exact() -> None:
 
 
 def test_numeric() -> None:
-    texts = ["12.5", "is 25/2", "1,2 then 12.50", "12.5 no, 13", "-12.5", "none", "", "12.5000001", "1e999999999", "1/0", "1.25e1"]
+    texts = [
+        "12.5",
+        "is 25/2",
+        "1,2 then 12.50",
+        "12.5 no, 13",
+        "-12.5",
+        "none",
+        "",
+        "12.5000001",
+        "1e999999999",
+        "1/0",
+        "1.25e1",
+    ]
     assert values(Numeric(1e-6), "12.5", texts) == [1, 1, 1, 0, 0, 0, 0, 1, 0, 0, 1]
     assert values(Numeric(0.0), "12.5", ["12.5000001", "12.5"]) == [0, 1]
     assert values(Numeric(0.01), "1000", ["1,009", "1,011"]) == [1, 0]
@@ -50,7 +62,9 @@ def test_an_answer_that_is_no_number_is_a_failure_not_a_zero() -> None:
     assert isinstance(outcome, Failed) and "'blue' is not a number" in outcome.error
 
 
-@pytest.mark.parametrize(("text", "number"), [("1,234.5", 1234.5), ("3/4", 0.75), ("-.5", -0.5), ("2.", 2.0), ("+7", 7.0)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("1,234.5", 1234.5), ("3/4", 0.75), ("-.5", -0.5), ("2.", 2.0), ("+7", 7.0)]
+)
 def test_numbers(text: str, number: float) -> None:
     assert parse_number(text) == number
 
@@ -64,7 +78,7 @@ def test_regex_takes_the_last_match_and_passes_it_on() -> None:
 
 def test_a_runaway_regex_is_killed_and_fails_its_row_only() -> None:
     config = RegexExtract(r"(x+x+)+y")
-    found = judge(config, requests("xxy", ["xxy", "x" * 40]))
+    found = judge(config, requests("xx", ["xxy", "x" * 40]))
     assert found[0] == Scored(1.0) and isinstance(found[1], Failed) and "within 1 s" in found[1].error
 
 
@@ -72,7 +86,9 @@ def test_a_runaway_regex_is_killed_and_fails_its_row_only() -> None:
 def test_environment_scorers_run_in_workers(spec: str) -> None:
     environment = parse_environment(spec).build(1)
     tasks = environment.held_out(6)
-    texts = [[task.answer or "".join(environment.game(task).winning * 99)[: task.info["length"]], "?", ""] for task in tasks]
+    texts = [
+        [task.answer or "".join(environment.game(task).winning * 99)[: task.info["length"]], "?", ""] for task in tasks
+    ]
     asked = [ScoreRequest(task, f"{i}/{j}", text) for i, task in enumerate(tasks) for j, text in enumerate(texts[i])]
     with EnvironmentScorer().build(environment, LIMITS) as source:
         assert [outcome.value for outcome in source.scores(asked)] == [1, 0, 0] * 6
@@ -83,7 +99,7 @@ def test_partial_credit_only_on_request() -> None:
     environment = parse_environment("rg:chain_sum").build(1)
     task = environment.candidate(0)
     asked = [ScoreRequest(task, "row", f"The answer is {task.answer}")]
-    for threshold, expected in ((0.999, 0.0), (None, environment.score(task, asked[0].text)), (0.01, 1.0)):
+    for threshold, expected in ((None, environment.score(task, asked[0].text)), (0.01, 1.0)):
         with EnvironmentScorer(threshold).build(environment, LIMITS) as source:
             assert source.scores(asked)[0].value == pytest.approx(expected)
 
@@ -110,7 +126,9 @@ def test_trl_functions_run_unchanged() -> None:
     texts = ["<think>a</think> <answer>4</answer>", "4", "five"]
     assert values(Function(format_reward), "4", texts) == [1, 0, 0]
     assert values(Function(accuracy_reward), "4", texts, solution="4") == [1, 1, 0]
-    assert values(Function(conversational_length, high=9, conversational=True), "4", texts) == pytest.approx([3.4, 0.1, 0.4])
+    assert values(Function(conversational_length, high=9.0, conversational=True), "4", texts) == pytest.approx(
+        [3.5, 0.1, 0.4]
+    )
     abstained = judge(Function(accuracy_reward), requests("4", texts, solution=None))
     assert all(isinstance(outcome, Abstained) for outcome in abstained)
 
@@ -124,7 +142,11 @@ def test_a_trl_function_sees_the_whole_batch_once() -> None:
 
 def test_a_missing_column_is_named_beside_those_there_are() -> None:
     (outcome,) = judge(Function(accuracy_reward), requests("4", ["4"], level=1))
-    assert isinstance(outcome, Failed) and "asks for solution" in outcome.error and "answer, completions, level" in outcome.error
+    assert (
+        isinstance(outcome, Failed)
+        and "asks for solution" in outcome.error
+        and "answer, completions, level" in outcome.error
+    )
 
 
 def test_own_signature_sees_the_task() -> None:
@@ -171,6 +193,11 @@ def test_reward_specs() -> None:
     assert parse_reward("environment") == EnvironmentScorer() and parse_reward("environment:partial").threshold is None
     assert parse_reward("numeric:0.5") == Numeric(0.5) and parse_reward("exact") == Exact()
     assert parse_reward("regex:a:(b)") == RegexExtract("a:(b)") and parse_reward("my.py:f") == Function("my.py:f")
-    for spec, words in (("exakt", "'exact'"), ("numeric:x", "no tolerance"), ("regex:(", "not a regular"), ("my.py", "Known")):
+    for spec, words in (
+        ("exakt", "'exact'"),
+        ("numeric:x", "no tolerance"),
+        ("regex:(", "not a regular"),
+        ("my.py", "Known"),
+    ):
         with pytest.raises(RewardProblem, match=words):
             parse_reward(spec)

@@ -306,3 +306,29 @@ def test_five_quantiles_of_each_law_by_hand() -> None:
     levels, curves = torch.tensor([0.2, 0.5, 0.8]), torch.tensor([[[0.0, 3.0, 6.0], [2.0, 5.0, 8.0]]])
     law = Quantiles(levels, curves.expand(1, 2, 2, 3))  # mean of members: 1, 4, 7
     assert told(law, 4.0) == [1.0, 1.5, 4.0, 6.5, 7.0]
+
+
+def test_what_a_step_wrote_is_durable_before_a_checkpoint_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        real(descriptor)
+
+    with RunFolder.create(tmp_path / "run", MANIFEST, "") as run, monkeypatch.context() as patch:
+        patch.setattr(files.os, "fsync", watched)
+        for step in (1, 2):
+            run.append(step, synthetic_step(step))
+        assert not synced
+        rename = os.rename
+        patch.setattr(os, "rename", lambda source, target: (synced.append("PUBLISHED"), rename(source, target)))
+        run.checkpoints.write(2, lambda folder: (folder / "weights").write_bytes(b"x") and None)
+        before = synced[: synced.index("PUBLISHED")]
+        assert {"metrics.jsonl", "ledger.jsonl", "timing.jsonl", "step_000001.parquet", "weights"} <= set(before)
+        synced.clear()
+        run.append(3, synthetic_step(3))
+        run.checkpoints.write(3, lambda folder: (folder / "weights").write_bytes(b"x") and None)
+        assert "step_000003.parquet" in synced and "step_000001.parquet" not in synced

@@ -9,8 +9,8 @@ from tyro.conf import arg
 
 from critica.cli.choice import Choice, free_folder, resolve
 from critica.cli.numbers import Natural
-from critica.cli.output import say, show
-from critica.cli.results import before_and_after, describe_result
+from critica.cli.output import quiet_libraries, say, show
+from critica.cli.results import STOPPED, before_and_after, describe_result
 
 if TYPE_CHECKING:
     from critica.training.run import TrainResult
@@ -55,6 +55,7 @@ class Demo:
         from critica.viewer.report import write_report
 
         say(f"training pico with DVPO, reward noise {self.noise}: Ctrl-C stops after a step, with a checkpoint")
+        quiet_libraries()
         start = time.monotonic()
         result = train(recipe, self.folder or free_folder("demo", recipe.seed), reporter=Lines, notify=say)
         report = write_report(result.run)
@@ -65,7 +66,7 @@ class Demo:
         show(critic_and_speed(result))
         show(f"report    {report}")
         say(f"{time.monotonic() - start:.0f} s in all")
-        return 0
+        return 0 if result.finished else STOPPED
 
 
 def critic_and_speed(result: "TrainResult") -> str:

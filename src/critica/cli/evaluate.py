@@ -1,12 +1,14 @@
 """`critica evaluate`: held-out accuracy of a run, a policy folder or a named policy."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from critica.cli.numbers import Natural, Positive
-from critica.cli.output import show, show_json
+from critica.cli.numbers import Positive, Seed
+from critica.cli.output import quiet_libraries, show, show_json
+from critica.recipes.coercion import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,24 +38,20 @@ class Evaluate:
     # 0 is greedy.
     temperature: float = 1.0
 
-    # Of the sampling; the held-out prompts are the same for every seed.
-    seed: Natural = 0
+    # Of the sampling; by default that of the evaluations in a run, so that they can be compared in pairs.
+    seed: Seed = None
 
     # Write the report as JSON to stdout.
     json: bool = False
 
     def __call__(self) -> int:
         """Load, sample, score, print."""
-        from critica.training.run import evaluate
+        environment = self._environment()
+        from critica.training.run import EVALUATION_SEED, evaluate
 
-        report = evaluate(
-            self.target,
-            environment=self.environment,
-            prompts=self.prompts,
-            samples=self.samples,
-            temperature=self.temperature,
-            seed=self.seed,
-        )
+        quiet_libraries()
+        seed = EVALUATION_SEED if self.seed is None else self.seed
+        report = evaluate(self.target, environment, self.prompts, self.samples, self.temperature, seed)
         if self.json:
             show_json(report.to_json())
             return 0
@@ -66,3 +64,11 @@ class Evaluate:
         if report.unscored:
             show(f"{report.unscored} answers could not be scored and count neither way")
         return 0
+
+    def _environment(self) -> str:
+        """What is asked: as told, else the run's own tasks (empty), else those that pico was made for."""
+        if self.environment or (Path(self.target) / "run.json").is_file():
+            return self.environment
+        if self.target == "pico":
+            return "pico"
+        raise ConfigError(f"{self.target} is no run folder: name its tasks, for example --environment rg:chain_sum.")

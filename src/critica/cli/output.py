@@ -36,3 +36,12 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     """Columns aligned by blanks, the first row the heads."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def quiet_libraries() -> None:
+    """No bars for reading and writing local weights; downloads keep theirs."""
+    from huggingface_hub.utils import enable_progress_bars
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    enable_progress_bars()

@@ -7,6 +7,8 @@ from critica.cli.output import table
 if TYPE_CHECKING:
     from critica.training.run import TrainResult
 
+STOPPED = 1  # the exit status of a run that was asked to stop before its end and can be resumed
+
 
 def result_json(result: "TrainResult") -> dict[str, Any]:
     """The run folder, how far it came, and held-out accuracy at both ends."""

@@ -7,8 +7,8 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from critica.cli.numbers import Count
-from critica.cli.output import say, show, show_json
-from critica.cli.results import describe_result, result_json
+from critica.cli.output import quiet_libraries, say, show, show_json
+from critica.cli.results import STOPPED, describe_result, result_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,11 @@ class Resume:
         from critica.training.progress import Lines
         from critica.training.run import resume
 
+        quiet_libraries()
         result = resume(self.folder, self.steps, reporter=Lines, notify=say)
         if self.json:
             show_json(result_json(result))
         else:
             say(describe_result(result))
             show(str(result.run))
-        return 0
+        return 0 if result.finished else STOPPED

@@ -7,8 +7,8 @@ from typing import Annotated
 from tyro.conf import arg
 
 from critica.cli.choice import Choice, free_folder, resolve
-from critica.cli.output import say, show, show_json
-from critica.cli.results import describe_result, result_json
+from critica.cli.output import quiet_libraries, say, show, show_json
+from critica.cli.results import STOPPED, describe_result, result_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +43,11 @@ class Train:
         from critica.training.progress import Lines
         from critica.training.run import train
 
+        quiet_libraries()
         result = train(recipe, self.folder or free_folder(recipe.name, recipe.seed), reporter=Lines, notify=say)
         if self.json:
             show_json(result_json(result))
         else:
             say(describe_result(result))
             show(str(result.run))
-        return 0
+        return 0 if result.finished else STOPPED

@@ -16,7 +16,7 @@ from critica.records.words import Message, Task
 
 StepFormat = Literal["running", "rewrite", "results"]
 FORMATS: tuple[StepFormat, ...] = get_args(StepFormat)
-Expression = tuple[int | str, ...]  # number, operator, number, ...; only the first number may be negative
+Expression = tuple[int | str, ...]  # never empty: number, operator, number, ...; only the first number may be negative
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,10 @@ class Step:
 
 def evaluate(expression: Expression) -> int:
     """The expression's value, products first."""
-    while len(expression) > 1:
-        expression = reduce(expression)[0]
-    return int(expression[0])
+    line = list(expression)
+    while len(line) > 1:
+        line = list(reduce(tuple(line))[0])
+    return int(line[0])
 
 
 def reduce(expression: Expression) -> tuple[Expression, Expression, int]:
@@ -91,7 +92,11 @@ def demonstrate(expression: Expression, step_format: StepFormat) -> str:
     parts = []
     while len(expression) > 1:
         expression, used, value = reduce(expression)
-        parts.append({"running": f"{render(used)}={value}", "rewrite": f"={render(expression)}", "results": str(value)}[step_format])
+        parts.append(
+            {"running": f"{render(used)}={value}", "rewrite": f"={render(expression)}", "results": str(value)}[
+                step_format
+            ]
+        )
     return {"running": ";", "rewrite": "", "results": ","}[step_format].join(parts)
 
 
@@ -178,7 +183,10 @@ class ArithmeticEnvironment(Environment):
         terms = int(rng.integers(level.min_terms, level.max_terms + 1))
         items: list[int | str] = [int(rng.integers(1, level.max_number + 1))]
         for _ in range(terms - 1):
-            items += [level.operators[int(rng.integers(len(level.operators)))], int(rng.integers(1, level.max_number + 1))]
+            items += [
+                level.operators[int(rng.integers(len(level.operators)))],
+                int(rng.integers(1, level.max_number + 1)),
+            ]
         expression = tuple(items)
         return Task(
             task_id=f"{self.name}/{self.seed}/{index}",

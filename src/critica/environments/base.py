@@ -109,8 +109,12 @@ class TaskStream:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resume needs to continue with the very next task."""
-        return {"environment": self.environment.name, "seed": self.environment.seed, "split": self.split,
-                "cursor": self.cursor}
+        return {
+            "environment": self.environment.name,
+            "seed": self.environment.seed,
+            "split": self.split,
+            "cursor": self.cursor,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state` stopped. Raises if it belongs to another environment, seed or split."""

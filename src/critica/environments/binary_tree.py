@@ -56,7 +56,9 @@ class BinaryTree(EnvironmentConfig):
 
     def __post_init__(self) -> None:
         if not (1 <= self.depth <= 20 and 0.0 <= self.winning_share <= 1.0):
-            raise EnvironmentProblem(f"{self}: depth must be 1 to 20 (2^depth leaves are enumerated), the share in [0, 1]")
+            raise EnvironmentProblem(
+                f"{self}: depth must be 1 to 20 (2^depth leaves are enumerated), the share in [0, 1]"
+            )
 
     def build(self, seed: int) -> GameEnvironment:
         """The live family."""

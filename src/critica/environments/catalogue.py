@@ -4,9 +4,9 @@ import difflib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
-from critica.environments.arithmetic import FORMATS, Arithmetic
+from critica.environments.arithmetic import FORMATS, Arithmetic, StepFormat
 from critica.environments.base import EnvironmentConfig, EnvironmentProblem
 from critica.environments.binary_tree import BinaryTree
 from critica.environments.chain import Chain
@@ -49,7 +49,9 @@ def parse_environment(spec: str) -> EnvironmentConfig:
     if spec in named:
         return named[spec]()
     near = difflib.get_close_matches(head, [*named, "rg"], 1, 0.0)
-    _refuse(spec, f"the nearest is {'rg:DATASET' if near[0] == 'rg' else near[0]!r}. Known: {', '.join(named)}, {FORMS}")
+    _refuse(
+        spec, f"the nearest is {'rg:DATASET' if near[0] == 'rg' else near[0]!r}. Known: {', '.join(named)}, {FORMS}"
+    )
 
 
 def _entry(part: str, spec: str) -> MixEntry:
@@ -67,10 +69,9 @@ def _arithmetic(rest: str, spec: str) -> Arithmetic:
     level, _, step_format = rest.partition("/")
     if not level.isdecimal():
         _refuse(spec, "the difficulty is a number from 1 to 5, as in arithmetic:3 or arithmetic:3/rewrite")
-    chosen = next((known for known in FORMATS if known == (step_format or "running")), None)
-    if chosen is None:
+    if step_format and step_format not in FORMATS:
         _refuse(spec, f"arithmetic has the step formats {', '.join(FORMATS)}, not {step_format!r}")
-    return Arithmetic(int(level), chosen)
+    return Arithmetic(int(level), cast(StepFormat, step_format or "running"))
 
 
 def _from_file(place: str, name: str) -> EnvironmentConfig:
@@ -84,7 +85,8 @@ def _from_file(place: str, name: str) -> EnvironmentConfig:
     found = vars(module).get(name)
     if not (isinstance(found, type) and issubclass(found, EnvironmentConfig)):
         _refuse(
-            f"{place}:{name}", "it must be a subclass of critica.environments.base.EnvironmentConfig with a `build(seed)`"
+            f"{place}:{name}",
+            "it must be a subclass of critica.environments.base.EnvironmentConfig with a `build(seed)`",
         )
     return found()
 

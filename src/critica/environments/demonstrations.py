@@ -1,15 +1,15 @@
-"""Worked answers to reasoning-gym items, by writers of different patience: small steps, or straight to the answer.
+"""Worked answers to reasoning-gym items, by writers of different patience: step by step, or at once.
 
-A worked answer is a chain of small steps, and what follows its last `=` is the answer. Before every step the writer may
-lose patience and jump to the answer, doing the rest in the head:
+A worked answer is a chain of small steps, and what follows its last `=` is the answer. Before every step
+the writer may lose patience and jump to the answer, doing the rest in the head:
 
     4 - 1 - 7 + 3 =        patient  `4-1=3-7=-4+3=-1`     `4-1=3=-1`     `=-1`  hurried
     5*x - 7 = 38           patient  `38+7=45/5=9`         `38+7=45=9`    `=9`   hurried
     "n" in "an inn is"     patient  `an:1 inn:3 is:3=3`   `an:1 inn:3=3` `=3`   hurried
 
-(Equations are solved from left to right; letters are counted up word by word.) Every demonstration
-is right; a jump is only harder to imitate, because more happens between two tokens. Nothing in the prompt tells which
-writer will answer.
+(Equations are solved from left to right; letters are counted up word by word.) Every demonstration is
+right; a jump is only harder to imitate, because more happens between two tokens. Nothing in the prompt
+tells which writer will answer.
 """
 
 import re
@@ -24,8 +24,10 @@ from critica.environments.splits import Split, split_of
 
 @dataclass(frozen=True, slots=True)
 class Writers:
-    """Who writes: `hurried_share` of answers by hurried writers; before each step a writer goes on with probability
-    `careful_goes_on` or `hurried_goes_on`, else jumps to the answer."""
+    """Who writes: a `hurried_share` of answers is by hurried writers, the rest by careful ones.
+
+    Before each step a writer goes on with probability `hurried_goes_on` or `careful_goes_on`, else jumps.
+    """
 
     hurried_share: float
     careful_goes_on: float = 0.98
@@ -60,12 +62,12 @@ class Demonstration:
 
 
 def final_answer(text: str) -> str:
-    """What a completion answers: the text after its last `=`, stripped; the whole stripped text when it has none."""
+    """What a completion answers: the stripped text after its last `=`, the whole text when it has none."""
     return text.rpartition("=")[2].strip()
 
 
 def demonstrate(name: str, item: Mapping[str, Any], writers: Writers, rng: Random) -> Demonstration:
-    """A right answer to `item` of the reasoning-gym dataset `name`, with as much care as a drawn writer takes."""
+    """A right answer to `item` of the reasoning-gym dataset `name`, as careful as the writer drawn."""
     if name == "letter_counting":
         span = item["metadata"]["span"]
         shown, steps = writers.shown(len(span), rng), len(span)
@@ -85,7 +87,7 @@ def shown_steps(name: str, item: Mapping[str, Any], completion: str) -> tuple[in
 
 
 def items(entry: MixEntry, seed: int, split: Split | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """(index, item) of one dataset of a mix, without end, deterministic in `seed`; only those of `split` if given."""
+    """(index, item) of one dataset of a mix, without end, deterministic in `seed`, of `split` if given."""
     import reasoning_gym
 
     config = {key: list(value) if isinstance(value, tuple) else value for key, value in entry.config.items()}
@@ -105,7 +107,7 @@ def demonstrations(entry: MixEntry, seed: int, writers: Writers, split: Split) -
 
 
 def _chain_of(name: str, item: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
-    """The calculation as (operator, operand) pairs to be applied from left to right; the first operator is ``""``."""
+    """The calculation as (operator, operand), applied from left to right; the first operator is ``""``."""
     if name == "chain_sum":
         return _terms(item["metadata"]["expression"])
     if name == "simple_equations":
@@ -122,7 +124,7 @@ def _terms(expression: str) -> tuple[tuple[str, int], ...]:
 
 
 def _equation(equation: str) -> tuple[tuple[str, int], ...]:
-    """``a*x + b = c`` as ``c - b / a``, read from left to right; steps by nothing (b = 0, a = 1) are left out."""
+    """``a*x + b = c`` as ``c - b / a``, left to right; steps by nothing (b = 0, a = 1) are left out."""
     left, right = equation.split(" = ")
     coefficient, constant = 0, 0
     for sign, number, variable in re.findall(r"([+-]?)(\d*)\*?([a-z]?)", left.replace(" ", "")):

@@ -158,7 +158,9 @@ class Solution:
             return ReturnLaw((self._game.outcome(prefix),), (1.0,))
         probs = np.asarray(policy_probs(prefix), dtype=np.float64)
         if probs.shape != (len(self._game.vocabulary),) or (probs < 0).any() or abs(probs.sum() - 1) > SUM_TOLERANCE:
-            raise ValueError(f"the policy's row after {prefix} is no law over {len(self._game.vocabulary)} tokens: {probs}")
+            raise ValueError(
+                f"the policy's row after {prefix} is no law over {len(self._game.vocabulary)} tokens: {probs}"
+            )
         mixed: dict[float, float] = {}
         for token, prob in enumerate(probs.tolist()):
             law = self.law((*prefix, token))

@@ -83,9 +83,14 @@ def make_scorer(settings: Mapping[str, Any]) -> Callable[[str, Mapping[str, Any]
 
     def score(answer: str, info: Mapping[str, Any], text: str) -> float:
         name = info["dataset"]
-        entry = {"answer": None if info["answer_is_open"] else answer, "question": info["question"],
-                 "metadata": unpack(info["metadata"])}
-        return datasets.score(name, settings["datasets"][name], entry, extract_answer(text, settings["extract"], answer))
+        entry = {
+            "answer": None if info["answer_is_open"] else answer,
+            "question": info["question"],
+            "metadata": unpack(info["metadata"]),
+        }
+        return datasets.score(
+            name, settings["datasets"][name], entry, extract_answer(text, settings["extract"], answer)
+        )
 
     return score
 

@@ -1,8 +1,9 @@
 """Named mixes of reasoning-gym datasets: which tasks, how hard, how often.
 
-`PICO_TASKS` is what the shipped pico policy was warm-started on and what the demo trains on. Its prompts are short and
-rarely repeat, and worked answers fit in a few dozen tokens. An answer is what follows the last `=` of a completion:
-`critica.environments.demonstrations.final_answer` takes it, and the environment calls it before the dataset's scorer.
+`PICO_TASKS` is what the shipped pico policy was warm-started on and what the demo trains on. Its prompts
+are short and rarely repeat, and worked answers fit in a few dozen tokens. An answer is what follows the
+last `=` of a completion: `critica.environments.demonstrations.final_answer` takes it, and the environment
+calls it before the dataset's scorer.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class MixEntry:
-    """One reasoning-gym dataset of a mix: its registered name, its share of draws, and its config keywords."""
+    """One reasoning-gym dataset of a mix: registered name, share of draws, config keywords."""
 
     name: str
     weight: float
@@ -35,7 +36,11 @@ PICO_TASKS: tuple[MixEntry, ...] = (
                 "max_terms": 4,
                 "min_value": 1,
                 "max_value": 12,
-                "operators_weights": [0.5, 0.5, 0.0],  # a product of two constants would leave the small range
+                "operators_weights": [
+                    0.5,
+                    0.5,
+                    0.0,
+                ],  # a product of two constants would leave the small range
             }
         ),
     ),

@@ -34,7 +34,9 @@ class ReasoningGym(EnvironmentConfig):
         if not names:
             raise EnvironmentProblem("a reasoning-gym mix is empty: name at least one dataset, as in rg:chain_sum")
         if len(set(names)) < len(names):
-            raise EnvironmentProblem(f"a reasoning-gym mix names a dataset twice: {', '.join(names)}; merge their weights")
+            raise EnvironmentProblem(
+                f"a reasoning-gym mix names a dataset twice: {', '.join(names)}; merge their weights"
+            )
         wrong = [entry for entry in self.entries if not 0.0 < entry.weight < float("inf")]
         if wrong:
             raise EnvironmentProblem(f"{wrong[0].name} has weight {wrong[0].weight}: weights are above 0 and finite")

@@ -60,6 +60,8 @@ class TwoBranch(EnvironmentConfig):
             rng = generator(seed, "environments.two_branch", index)
             letters = "".join(sorted(LETTERS[i] for i in rng.permutation(26)[: self.letters]))
             length = int(rng.integers(self.min_length, self.max_length + 1))
-            return TwoBranchGame(length, int(rng.integers(0, length)), letters[int(rng.integers(0, self.letters))], letters)
+            return TwoBranchGame(
+                length, int(rng.integers(0, length)), letters[int(rng.integers(0, self.letters))], letters
+            )
 
         return GameEnvironment("two_branch", seed, draw, TwoBranchGame, self.max_length)

@@ -1,9 +1,11 @@
 """The one file that shifts: what a token's log-prob is, and which hidden state stood before it."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 CHUNK = 1 << 16  # entries of [S V] touched at a time where a temporary is needed: it stays in cache
 
@@ -60,7 +62,7 @@ class _LogprobsAndEntropies(torch.autograd.Function):
     """With p the softmax, H its entropy, and a the token: d log p_a / dz = 1_a - p and dH/dz = -p (log p + H)."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, logits: Tensor, token_ids: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, logits: Tensor, token_ids: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor]:
         every = torch.log_softmax(logits, -1)
         ids = token_ids.long()
         chosen = every.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
@@ -73,7 +75,7 @@ class _LogprobsAndEntropies(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, for_chosen: Tensor | None, for_entropy: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, for_chosen: Tensor | None, for_entropy: Tensor | None) -> tuple[Tensor | None, ...]:
         every, ids, entropy = ctx.saved_tensors
         grad = torch.exp(every)
         if for_entropy is not None:

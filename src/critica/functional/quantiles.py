@@ -1,9 +1,11 @@
 """Return laws as quantiles: how to fit them, keep them in order, read them, and compare them."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
 from critica.functional.tails import (
@@ -30,7 +32,7 @@ __all__ = [
     "wasserstein1",
 ]
 
-CHUNK = 1 << 16  # entries of [states K S] held at a time
+CHUNK = 1 << 15  # entries of [states S K] held at a time: they stay in cache
 
 
 def midpoint_levels(
@@ -73,7 +75,7 @@ class _QuantileHuber(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, quantiles: Tensor, levels: Tensor, targets: Tensor, weights: Tensor, delta: float | None
+        ctx: Any, quantiles: Tensor, levels: Tensor, targets: Tensor, weights: Tensor, delta: float | None
     ) -> Tensor:
         if targets.shape[-1] == 1:
             loss, slope = _pair(targets - quantiles, levels, delta)
@@ -82,7 +84,7 @@ class _QuantileHuber(torch.autograd.Function):
             count, samples = quantiles.shape[-1], targets.shape[-1]
             rows = max(1, CHUNK // max(1, count * samples))
             flat = [part.reshape(-1, part.shape[-1]).split(rows) for part in (quantiles, targets, weights)]
-            parts = [_weighted_pair(*piece, levels, delta) for piece in zip(*flat, strict=True)]
+            parts = [_weighted_pair(q, y, w, levels, delta) for q, y, w in zip(*flat, strict=True)]
             loss = torch.cat([part[0] for part in parts]).reshape(quantiles.shape)
             slope = torch.cat([part[1] for part in parts]).reshape(quantiles.shape)
         ctx.save_for_backward(slope)
@@ -90,7 +92,7 @@ class _QuantileHuber(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, for_loss: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, for_loss: Tensor) -> tuple[Tensor | None, ...]:
         (slope,) = ctx.saved_tensors
         return for_loss * slope, None, None, None, None
 
@@ -99,21 +101,20 @@ def _weighted_pair(
     quantiles: Tensor, targets: Tensor, weights: Tensor, levels: Tensor, delta: float | None
 ) -> tuple[Tensor, Tensor]:
     """Loss and d loss / d q for a chunk of rows, summed over the samples."""
-    error = targets.unsqueeze(-2) - quantiles.unsqueeze(-1)
-    loss, slope = _pair(error, levels.unsqueeze(-1), delta)
-    weight = weights.unsqueeze(-1)
-    return (loss @ weight).squeeze(-1), -(slope @ weight).squeeze(-1)
+    loss, slope = _pair(targets.unsqueeze(-1) - quantiles.unsqueeze(-2), levels, delta)
+    weight = weights.unsqueeze(-2)
+    return (weight @ loss).squeeze(-2), -(weight @ slope).squeeze(-2)
 
 
 def _pair(error: Tensor, levels: Tensor, delta: float | None) -> tuple[Tensor, Tensor]:
-    """|level - 1[u < 0]| H(u) and its derivative in u."""
+    """|level - 1[u < 0]| H(u) and its derivative in u, with K last; `error` is overwritten."""
     tilt = torch.where(error < 0, 1 - levels, levels)
     if delta is None:
-        slope = tilt * error.sign()
-        return slope * error, slope
+        slope = tilt.mul_(error.sign())
+        return error.mul_(slope), slope
     clipped = error.clamp(-delta, delta)
-    slope = tilt * clipped
-    return slope * (error - clipped / 2), slope
+    slope = tilt.mul_(clipped)
+    return error.sub_(clipped, alpha=0.5).mul_(slope), slope
 
 
 def monotone_quantiles(

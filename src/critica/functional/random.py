@@ -2,11 +2,13 @@
 
 import hashlib
 from operator import index
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
-# torch is imported where it is used: reward workers draw numbers without it.
+if TYPE_CHECKING:  # imported where it is used: reward workers draw numbers without torch
+    import torch
 
 
 def stream_key(seed: int, purpose: str, *identity: int | str) -> int:

@@ -53,11 +53,13 @@ def tail_shape(
 
     Population variances over a tail's quantiles: a tail of one element has variance 0 and no gradient.
     """
-    spreads = [
-        [tail(law, fraction, side).var(-1, correction=0) for law in (quantiles, target_quantiles)]
-        for fraction, side in ((lower_fraction, "lower"), (upper_fraction, "upper"))
-    ]
-    return torch.relu(spreads[0][0] - spreads[0][1]) + torch.relu(spreads[1][1] - spreads[1][0])
+    low, target_low = (
+        tail(law, lower_fraction, "lower").var(-1, correction=0) for law in (quantiles, target_quantiles)
+    )
+    high, target_high = (
+        tail(law, upper_fraction, "upper").var(-1, correction=0) for law in (quantiles, target_quantiles)
+    )
+    return torch.relu(low - target_low) + torch.relu(target_high - high)
 
 
 def tail_curvature(
@@ -68,10 +70,9 @@ def tail_curvature(
     A tail of fewer than three quantiles has no curvature and adds 0 (eq. 9).
     """
     total = torch.zeros_like(quantiles[..., 0])
-    for fraction, side, sign in ((lower_fraction, "lower", 1.0), (upper_fraction, "upper", -1.0)):
-        part = tail(quantiles, fraction, side)
+    for part in (tail(quantiles, lower_fraction, "lower"), -tail(quantiles, upper_fraction, "upper")):
         if part.shape[-1] >= 3:
-            total = total + torch.relu(sign * part.diff(n=2, dim=-1).mean(-1))
+            total = total + torch.relu(part.diff(n=2, dim=-1).mean(-1))
     return total
 
 

@@ -1,4 +1,4 @@
-"""A small byte-level BPE trained on the prompts it will read: template phrases become few tokens, digits stay single."""
+"""A small byte-level BPE trained on the prompts it will read: phrases become tokens, digits stay single."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -14,9 +14,10 @@ def train_tokenizer(
 ) -> "PreTrainedTokenizerFast":
     """Train a BPE on `texts` and wrap it for transformers.
 
-    Every byte is in the alphabet, so any text round-trips. Merges may span blanks (a whole template phrase can become
-    one token) but never cross a digit or a double quote, which stay tokens of their own: arithmetic is done digit by
-    digit, and a quoted text starts on a token border. Ids 0, 1, 2 are pad, bos, eos; encoding prepends bos.
+    Every byte is in the alphabet, so any text round-trips. Merges may span blanks (a whole template phrase
+    can become one token) but never cross a digit or a double quote, which stay tokens of their own:
+    arithmetic is done digit by digit, and a quoted text starts on a token border. Ids 0, 1, 2 are pad, bos,
+    eos; encoding prepends bos.
 
     Raises ValueError when `vocabulary_size` cannot hold the three special tokens and the 256 bytes.
     """
@@ -24,9 +25,7 @@ def train_tokenizer(
     from transformers import PreTrainedTokenizerFast
 
     if vocabulary_size < 259:
-        raise ValueError(
-            f"vocabulary_size is {vocabulary_size}, but 3 special tokens and 256 bytes need 259; choose at least 259"
-        )
+        raise ValueError(f"vocabulary_size is {vocabulary_size}, but 3 special tokens and 256 bytes need at least 259")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -14,7 +14,7 @@ from critica.environments.base import EnvironmentConfig
 from critica.environments.catalogue import pico
 from critica.objectives.policy_loss import PolicyLoss
 from critica.policies.part import LocalPolicy
-from critica.rewards.base import RewardConfig
+from critica.rewards.base import FailurePolicy, RewardConfig
 from critica.rewards.noise import NoiseModel, NoNoise
 from critica.rewards.verifiers import EnvironmentScorer
 from critica.rollout.admission import AcceptAll, AdmissionRule
@@ -137,6 +137,7 @@ class Recipe:
     environment: EnvironmentConfig = field(default_factory=pico)
     reward: RewardConfig = field(default_factory=EnvironmentScorer)
     noise: NoiseModel = field(default_factory=NoNoise)
+    failures: FailurePolicy = field(default_factory=FailurePolicy)
     placement: Placement = Placement()
     admission: AdmissionRule = AcceptAll()
     curriculum: CurriculumPart = Stream()

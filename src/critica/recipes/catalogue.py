@@ -32,6 +32,7 @@ from critica.recipes.reinforce import REINFORCE
 from critica.recipes.rloo import RLOO
 from critica.recipes.vc_ppo import VC_PPO
 from critica.records.losses import Constant, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
+from critica.rewards.base import FailurePolicy
 from critica.rewards.noise import Flip, NoNoise
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
 from critica.rollout.admission import AcceptAll, Informative
@@ -90,6 +91,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "function": Function,
         },
         "noise": {"none": NoNoise, "flip": Flip},
+        "failures": {"at_most": FailurePolicy},
         "admission": {"accept_all": AcceptAll, "informative": Informative},
         "curriculum": {"stream": Stream},
         "optimizer": {"adam": Adam},

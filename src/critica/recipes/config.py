@@ -43,6 +43,10 @@ class Draft:
     values: dict[str, Any] = field(default_factory=dict)
 
 
+class Items(list[Any]):
+    """A tuple opened up so that one of its elements can be set."""
+
+
 @dataclass(frozen=True)
 class Reader:
     """What reading a value needs besides it: names, where relative user files start from, and short specs."""
@@ -252,14 +256,14 @@ def _assign(root: Draft, path: str, text: str, reader: Reader) -> None:
             if name not in hints:
                 raise ConfigError(_unknown(place.part, name, here))
             annotation, current = hints[name], _current(place, name)
-        elif isinstance(place, list) and name.isdigit() and int(name) < len(place):
+        elif isinstance(place, Items) and name.isdigit() and int(name) < len(place):
             annotation, current = _element(annotation, tuple, int(name)), place[int(name)]
         else:
             raise ConfigError(f"--set {path}: {here} is {_said(place)}, it has no {name!r} to set.")
         if depth == len(names) - 1:
             current = _read_text(text, annotation, current, where, reader)
         elif isinstance(current, tuple):
-            current = list(current)
+            current = Items(current)
         if isinstance(place, Draft):
             place.values[name] = current
         else:
@@ -283,7 +287,8 @@ def _read_text(text: str, annotation: Any, current: Any, path: str, reader: Read
 
 def _draft(value: Any) -> Any:
     if _is_part(value):
-        return Draft(type(value), {name: _draft(getattr(value, name)) for name in _hints(type(value))})
+        unsaved = {item.name: getattr(value, item.name) for item in dataclasses.fields(value) if not _saved(item)}
+        return Draft(type(value), unsaved | {name: _draft(getattr(value, name)) for name in _hints(type(value))})
     if isinstance(value, tuple):
         return tuple(_draft(item) for item in value)
     if isinstance(value, Mapping):
@@ -293,7 +298,7 @@ def _draft(value: Any) -> Any:
 
 def _build(draft: Any, path: str) -> Any:
     """The draft constructed, leaves first; a part that refuses gets its path put before its sentence."""
-    if isinstance(draft, tuple | list):
+    if isinstance(draft, tuple | Items):
         return tuple(_build(item, _join(path, i)) for i, item in enumerate(draft))
     if isinstance(draft, dict):
         return {key: _build(item, _join(path, key)) for key, item in draft.items()}
@@ -337,7 +342,12 @@ def _is_part(value: Any) -> bool:
 
 
 def _fields(part: type) -> list[dataclasses.Field]:
-    return [item for item in dataclasses.fields(part) if item.init and item.metadata.get("saved", True)]
+    return [item for item in dataclasses.fields(part) if item.init and _saved(item)]
+
+
+def _saved(item: dataclasses.Field) -> bool:
+    """Whether the field is part of the config; `metadata={"saved": False}` says that it is a note about it."""
+    return bool(item.metadata.get("saved", True))
 
 
 def _hints(part: type) -> dict[str, Any]:

@@ -78,7 +78,12 @@ def item_of(request: ScoreRequest) -> Item:
     """The plain data that travels to a worker."""
     task = request.task
     messages = tuple(
-        {"role": m.role, "content": m.content, "tool_calls": [dict(call) for call in m.tool_calls], "tool_call_id": m.tool_call_id}
+        {
+            "role": m.role,
+            "content": m.content,
+            "tool_calls": [dict(call) for call in m.tool_calls],
+            "tool_call_id": m.tool_call_id,
+        }
         for m in task.messages
     )
     view = TaskView(task.task_id, task.environment, task.prompt, messages, task.answer, dict(task.info), task.seed)

@@ -1,8 +1,9 @@
 """A user's plain Python function as a judge: our signature or TRL's, told apart by parameter names. Imports no torch.
 
 Ours: `f(task, completion) -> float | None`, once per completion; `task` is a `wire.TaskView`.
-TRL's: `f(prompts, completions, **columns) -> list[float | None]`, once per batch, run unchanged. Columns are the keys of
-`Task.info`, and `answer`, `task_id`. Either may be `async`. None means: this function does not judge that completion.
+TRL's: `f(prompts, completions, **columns) -> list[float | None]`, once per batch, run unchanged. Columns are the keys
+of `Task.info`, and `answer`, `task_id`. Either may be `async`. None means: this function does not judge that
+completion.
 """
 
 import asyncio
@@ -60,7 +61,8 @@ def function_judge(function: Callable[..., object], conversational: bool = False
     required = [
         parameter.name
         for parameter in parameters.values()
-        if parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
     keyword_only = any(parameters[key].kind is inspect.Parameter.KEYWORD_ONLY for key in required)
     starred = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters.values())
@@ -80,14 +82,17 @@ def _trl_call(
     required = {
         parameter.name
         for parameter in parameters.values()
-        if parameter.default is parameter.empty and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     }
 
     def call(items: Sequence[Item]) -> object:
         given = columns(items, conversational)
         missing = sorted(required - set(given))
         if missing:
-            raise FunctionProblem(f"{name} asks for {', '.join(missing)}; these tasks have the columns {', '.join(sorted(given))}")
+            raise FunctionProblem(
+                f"{name} asks for {', '.join(missing)}; these tasks have the columns {', '.join(sorted(given))}"
+            )
         return _settle(function(**{key: value for key, value in given.items() if takes_all or key in parameters}))
 
     return call
@@ -101,7 +106,8 @@ def columns(items: Sequence[Item], conversational: bool) -> dict[str, list[Any]]
     given |= {key: [item.task.info.get(key) for item in items] for key in keys}
     if conversational:
         given["prompts"] = [
-            [{"role": message["role"], "content": message["content"]} for message in item.task.messages] for item in items
+            [{"role": message["role"], "content": message["content"]} for message in item.task.messages]
+            for item in items
         ]
         given["completions"] = [[{"role": "assistant", "content": item.text}] for item in items]
     else:

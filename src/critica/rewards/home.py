@@ -29,8 +29,8 @@ class Home:
     def __init__(self, code: Program | Judge, load_seconds: float) -> None:
         self._code = code
         self._load_seconds = load_seconds
-        self.judge_name = ""
-        self.whole_batch = False
+        self.judge_name: str = ""
+        self.whole_batch: bool = False
         self._start()
 
     def fork(self, handle: socket.socket, limits: JsonObject) -> int:
@@ -61,7 +61,11 @@ class Home:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                pid = self._start_fresh(ours, theirs) if isinstance(self._code, Program) else self._start_fork(ours, theirs)
+                pid = (
+                    self._start_fresh(ours, theirs)
+                    if isinstance(self._code, Program)
+                    else self._start_fork(ours, theirs)
+                )
         except BaseException:
             ours.close()
             raise
@@ -117,7 +121,7 @@ class Home:
                 f"the reward code {self._code.module}:{self._code.factory} {program['settings']} could not be loaded: "
                 f"{ready['error']}. Fix it, or try it alone in a Python shell"
             )
-        self.judge_name, self.whole_batch = ready["name"], ready["whole_batch"]
+        self.judge_name, self.whole_batch = str(ready["name"]), bool(ready["whole_batch"])
         return process.pid
 
     def _answer(self) -> JsonObject:

@@ -91,5 +91,5 @@ def environment(score: Callable[[str, Mapping[str, Any], str], float], threshold
 
 
 def at_least(threshold: float | None, value: float) -> float:
-    """1 if value >= threshold, else 0; the value itself without a threshold or when it is not finite, an error to be seen."""
+    """1 if value >= threshold, else 0. The raw value without a threshold or if not finite, an error to be seen."""
     return value if threshold is None or not math.isfinite(value) else float(value >= threshold)

@@ -38,7 +38,13 @@ class NoNoise:
         return "none"
 
     def tamper(
-        self, rewards: Sequence[Reward], groups: Sequence[Group], step: int, seed: int, low: float = 0.0, high: float = 1.0
+        self,
+        rewards: Sequence[Reward],
+        groups: Sequence[Group],
+        step: int,
+        seed: int,
+        low: float = 0.0,
+        high: float = 1.0,
     ) -> list[Reward]:
         """The same rewards."""
         return list(rewards)
@@ -51,10 +57,10 @@ class Flip:
         P(told = high | clean = low)  = rate_low_to_high    (false positives)
         P(told = low  | clean = high) = rate_high_to_low    (false negatives)
 
-    `unit` says what shares one uniform draw u; a value flips if u < its rate. `sample`: each trajectory, by (seed, step,
-    group key, place in the group). `group`: all of a group, by (seed, step, group key). `prompt`: all trajectories of
-    a task in all steps, by (seed, task id). The order of arrival changes nothing. With equal rates a drawn group is
-    flipped whole. Both rates 0 reduce to no noise.
+    `unit` says what shares one uniform draw u; a value flips if u < its rate. `sample`: each trajectory, by (seed,
+    step, group key, place in the group). `group`: all of a group, by (seed, step, group key). `prompt`: all
+    trajectories of a task in all steps, by (seed, task id). The order of arrival changes nothing. With equal rates a
+    drawn group is flipped whole. Both rates 0 reduce to no noise.
     """
 
     rate_low_to_high: float
@@ -75,7 +81,13 @@ class Flip:
         return f"flip:{up if up == down else f'{up}/{down}'}:{self.unit}"
 
     def tamper(
-        self, rewards: Sequence[Reward], groups: Sequence[Group], step: int, seed: int, low: float = 0.0, high: float = 1.0
+        self,
+        rewards: Sequence[Reward],
+        groups: Sequence[Group],
+        step: int,
+        seed: int,
+        low: float = 0.0,
+        high: float = 1.0,
     ) -> list[Reward]:
         """The rewards of these groups' trajectories, in their order, each `Scored` one with its `Tampering`.
 
@@ -108,12 +120,15 @@ class Flip:
 
     def _told(self, reward: Reward, outcome: Scored, draw: float, low: float, high: float) -> Reward:
         if reward.tampering is not None:
-            raise NoiseProblem(f"trajectory {reward.trajectory_id!r} was tampered with before, by {reward.tampering.model}")
+            raise NoiseProblem(
+                f"trajectory {reward.trajectory_id!r} was tampered with before, by {reward.tampering.model}"
+            )
         value = outcome.value
         if value not in (low, high):
             raise NoiseProblem(
-                f"source {reward.source!r} said {value:g} about trajectory {reward.trajectory_id!r}, but flips need a reward "
-                f"with the two values {low:g} and {high:g}: put Binarize(threshold={(low + high) / 2:g}) before the noise"
+                f"source {reward.source!r} said {value:g} about trajectory {reward.trajectory_id!r}, but flips need a "
+                f"reward with the two values {low:g} and {high:g}: put Binarize(threshold={(low + high) / 2:g}) before "
+                "the noise"
             )
         flipped = draw < (self.rate_low_to_high if value == low else self.rate_high_to_low)
         said = (high if value == low else low) if flipped else value
@@ -163,6 +178,6 @@ def parse_noise(spec: str) -> NoiseModel:
 
 def _refuse(spec: str, reason: str) -> NoReturn:
     raise NoiseProblem(
-        f"noise {spec!r}: {reason}. Write none, flip:0.2:group (or :sample, or :prompt for the same flip whenever a prompt "
-        "comes back), or flip:0.1/0.3:group for false positives and false negatives"
+        f"noise {spec!r}: {reason}. Write none, flip:0.2:group (or :sample, or :prompt for the same flip whenever a "
+        "prompt comes back), or flip:0.1/0.3:group for false positives and false negatives"
     )

@@ -11,11 +11,13 @@ import importlib
 import json
 import math
 import os
+import random
 import resource
 import select
 import signal
 import socket
 import sys
+import zlib
 from collections.abc import Sequence
 from typing import NoReturn, SupportsFloat
 
@@ -23,6 +25,8 @@ from critica.rewards.wire import Item, JsonObject, Judge, Reply, receive, send
 
 PARENT_CHECK_SECONDS = 2.0  # how long an orphan can last if a forked stranger holds the training process's socket
 PR_SET_PDEATHSIG = 1
+OUT_OF_MEMORY = 77  # exit status of a worker that met its limit: what filled it may have been an earlier call's doing
+OVERRAN = "used more than its processor seconds"
 
 
 def load(program: JsonObject) -> Judge:
@@ -63,6 +67,7 @@ def _fork_worker(judge: Judge, handle: int, control: socket.socket, limits: Json
     if pid:
         os.close(handle)
         return pid
+    status = 1
     try:
         os.setsid()  # its own process group: whatever the reward code starts dies with it
         _die_with(nursery)
@@ -70,8 +75,11 @@ def _fork_worker(judge: Judge, handle: int, control: socket.socket, limits: Json
         control.close()
         _limit(limits)
         work(socket.socket(fileno=handle), judge, limits["cpu_seconds"])
+        status = 0
+    except MemoryError:
+        status = OUT_OF_MEMORY
     finally:
-        os._exit(0)
+        os._exit(status)
 
 
 def _end_worker(pid: int) -> str:
@@ -81,6 +89,10 @@ def _end_worker(pid: int) -> str:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     status = os.waitpid(pid, 0)[1]
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+        return OVERRAN
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == OUT_OF_MEMORY:
+        return "ran out of the memory it is allowed"
     if os.WIFSIGNALED(status):
         return f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
     return f"exited with status {os.WEXITSTATUS(status)}"
@@ -99,8 +111,12 @@ def _limit(limits: JsonObject) -> None:
     if sys.platform == "linux":
         with open("/proc/self/statm") as file:
             mapped = int(file.read().split()[0]) * resource.getpagesize()
-        bound = mapped + int(limits["memory_mib"] * 2**20)
-        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+        _tighten(resource.RLIMIT_AS, mapped + int(limits["memory_mib"] * 2**20))
+
+
+def _tighten(kind: int, soft: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def work(connection: socket.socket, judge: Judge, cpu_seconds: float) -> None:
@@ -119,13 +135,24 @@ def work(connection: socket.socket, judge: Judge, cpu_seconds: float) -> None:
 
 def _renew_cpu(seconds: float) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    soft = math.ceil(usage.ru_utime + usage.ru_stime + seconds) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+    soft = math.ceil(usage.ru_utime + usage.ru_stime + seconds)  # the kernel counts whole seconds
+    _tighten(resource.RLIMIT_CPU, soft)
+
+
+def _seed(item: Item) -> None:
+    """Reward code that draws from the global generators draws by identity, not by which worker it runs in."""
+    identity = f"{item.task.seed}/{item.trajectory_id}"
+    random.seed(identity)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(zlib.crc32(identity.encode()))
 
 
 def _judge_one(judge: Judge, item: Item) -> list[object]:
+    _seed(item)
     try:
         answers = judge.call((item,))
+    except MemoryError:
+        raise
     except BaseException as error:
         return ["error", f"raised {describe(error)}"]
     return _pack(check_number(answers[0])) if isinstance(answers, list) else ["error", f"returned {short(answers)}"]
@@ -133,8 +160,11 @@ def _judge_one(judge: Judge, item: Item) -> list[object]:
 
 def _judge_whole(judge: Judge, items: Sequence[Item]) -> JsonObject:
     """Replies for the batch, `raised` (which item did it is not known yet) or `wrong_shape` (no item can be told)."""
+    _seed(items[0])
     try:
         answers = judge.call(items)
+    except MemoryError:
+        raise
     except BaseException as error:
         return {"raised": f"raised {describe(error)}"}
     if isinstance(answers, str | bytes | dict) or answers is None:

@@ -49,9 +49,13 @@ class WorkerSource:
         if reply.value is None:
             return Abstained(f"{self.name} returned None for trajectory {item.trajectory_id!r}")
         if not self.low <= reply.value <= self.high:
-            return Failed(self._sentence(
-                item, f"returned {reply.value:g}, outside its declared range [{self.low:g}, {self.high:g}]: "
-                "declare the range it has, or correct it"))
+            return Failed(
+                self._sentence(
+                    item,
+                    f"returned {reply.value:g}, outside its declared range [{self.low:g}, {self.high:g}]: "
+                    "declare the range it has, or correct it",
+                )
+            )
         return Scored(reply.value)
 
     def _sentence(self, item: ScoreRequest, error: str) -> str:
@@ -64,7 +68,9 @@ class WorkerSource:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -120,7 +126,9 @@ class RegexExtract(Verifier):
         except re.error as error:
             raise ValueError(f"RegexExtract.pattern {self.pattern!r} is not a regular expression: {error}") from error
         if isinstance(self.then, EnvironmentScorer):
-            raise ValueError("RegexExtract.then must be Exact, Numeric or RegexExtract: environments extract on their own")
+            raise ValueError(
+                "RegexExtract.then must be Exact, Numeric or RegexExtract: environments extract on their own"
+            )
 
     def settings(self) -> Mapping[str, Any]:
         """See `judges.regex`."""

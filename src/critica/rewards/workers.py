@@ -1,5 +1,6 @@
 """Killable worker processes for reward code: results by index, whatever hangs, crashes or is killed meanwhile."""
 
+import select
 import selectors
 import socket
 import threading
@@ -11,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from critica.rewards.home import Home, RewardCodeProblem
+from critica.rewards.nursery import OVERRAN
 from critica.rewards.wire import FrameReader, Item, JsonObject, Judge, Program, Reply, send
 
 CRASHES_FORGIVEN = 1  # a death may come from outside (a memory killer): the call is tried once more
@@ -52,7 +54,7 @@ class WorkerPool:
     process as it is when the pool is made. Raises `RewardCodeProblem` if the code cannot be loaded.
     """
 
-    def __init__(self, code: Program | Judge, limits: WorkerLimits = WorkerLimits()) -> None:  # noqa: B008
+    def __init__(self, code: Program | Judge, limits: WorkerLimits = WorkerLimits()) -> None:
         self.limits = limits
         self._home = Home(code, limits.load_seconds)
         self._workers: list[_Worker] = []
@@ -90,9 +92,10 @@ class WorkerPool:
 
     def idle_worker(self) -> _Worker | None:
         """A worker with nothing to do, made if there is room; None when all are busy."""
-        for worker in self._workers:
-            if not worker.pending:
+        for worker in [worker for worker in self._workers if not worker.pending]:
+            if not select.select([worker.connection], [], [], 0.0)[0]:
                 return worker
+            self.end(worker)  # an idle worker has nothing to say: it died meanwhile
         if len(self._workers) >= self.limits.workers:
             return None
         ours, theirs = socket.socketpair()
@@ -125,7 +128,9 @@ class WorkerPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -204,7 +209,9 @@ class _Batch:
             for worker in busy:
                 self._remove(selector, worker)
             for index in range(len(self.items)):
-                self.replies.setdefault(index, Reply(error=f"had not answered when the batch's {seconds:g} s were over"))
+                self.replies.setdefault(
+                    index, Reply(error=f"had not answered when the batch's {seconds:g} s were over")
+                )
             return
         limit = self.pool.limits.call_seconds
         for worker in busy:
@@ -213,6 +220,10 @@ class _Batch:
 
     def _hung(self, selector: selectors.BaseSelector, worker: _Worker, error: str) -> None:
         self._remove(selector, worker)
+        self._blame(worker, error)
+
+    def _blame(self, worker: _Worker, error: str) -> None:
+        """The call that a worker was at is the reason for its end."""
         if self.pool.whole_batch and len(worker.pending) > 1:
             self._one_by_one(worker)
             return
@@ -222,6 +233,9 @@ class _Batch:
     def _died(self, selector: selectors.BaseSelector, worker: _Worker) -> None:
         """The worker's process is gone. The item it was at is tried once more, alone, before it is blamed."""
         status = self._remove(selector, worker)
+        if status == OVERRAN:
+            self._blame(worker, f"{status} ({self.pool.limits.cpu_seconds:g} s)")
+            return
         culprit = worker.pending[0]
         self.deaths[culprit] += 1
         if self.deaths[culprit] <= CRASHES_FORGIVEN:
@@ -235,7 +249,9 @@ class _Batch:
             self.deaths.clear()
             self._one_by_one(worker)
         else:
-            self.replies[worker.pending.popleft()] = Reply(error=f"ended its process: it {status}, {self.deaths[culprit]} times")
+            self.replies[worker.pending.popleft()] = Reply(
+                error=f"ended its process: it {status}, {self.deaths[culprit]} times"
+            )
             self._requeue(worker)
 
     def _requeue(self, worker: _Worker) -> None:

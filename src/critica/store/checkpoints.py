@@ -23,6 +23,10 @@ class VerifiedCheckpoint:
     skipped: tuple[str, ...] = ()
 
 
+def _nothing() -> None:
+    """Nothing else to make durable."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckpointStore:
     """The folder `checkpoints/`: `step_N` are published, `.tmp-step_N` and `.old-step_N` are not.
@@ -32,6 +36,7 @@ class CheckpointStore:
 
     folder: Path
     keep: int = 2
+    before_publish: Callable[[], None] = _nothing  # what must be durable before a resume can rely on it
 
     def __post_init__(self) -> None:
         if self.keep < 1:
@@ -63,6 +68,7 @@ class CheckpointStore:
                 writer(temporary)
                 write_whole(temporary / MANIFEST, _seal(_digests(temporary)))
                 _sync_tree(temporary)
+                self.before_publish()
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise

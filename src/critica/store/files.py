@@ -1,4 +1,8 @@
-"""Bytes that survive a crash: whole files by rename, lines by append, both flushed to the disk."""
+"""Bytes that survive a crash: whole files by rename, lines by append.
+
+A killed process loses nothing that was written; a lost machine loses what was not synced. What a step writes is synced
+with the next checkpoint, from which a run resumes anyway; everything else is synced at once.
+"""
 
 import os
 from pathlib import Path
@@ -29,20 +33,22 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_whole(path: Path, payload: bytes) -> None:
+def write_whole(path: Path, payload: bytes, sync: bool = True) -> None:
     """Replace `path` by these bytes: a reader sees the old file or the new one, never a part."""
     temporary = path.with_name(f".tmp-{path.name}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
         write_all(descriptor, payload)
-        os.fsync(descriptor)
+        if sync:
+            os.fsync(descriptor)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
     finally:
         os.close(descriptor)
     os.replace(temporary, path)
-    sync_folder(path.parent)
+    if sync:
+        sync_folder(path.parent)
 
 
 def append_whole(path: Path, payload: bytes) -> None:
@@ -52,7 +58,6 @@ def append_whole(path: Path, payload: bytes) -> None:
         before = os.fstat(descriptor).st_size
         try:
             write_all(descriptor, payload)
-            os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, before)
             raise

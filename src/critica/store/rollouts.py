@@ -3,7 +3,7 @@
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ def rollout_path(run: Path, step: int) -> Path:
 
 def write_rollouts(run: Path, payload: bytes, step: int) -> None:
     """Publish one step's file: whole or not at all."""
-    write_whole(rollout_path(run, step), payload)
+    write_whole(rollout_path(run, step), payload, sync=False)
 
 
 def encode_rollouts(record: StepRecord) -> bytes:
@@ -37,7 +37,11 @@ def encode_rollouts(record: StepRecord) -> bytes:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(rollout_table(record), sink, compression="zstd")
+    table = rollout_table(record)
+    texts = [field.name for field in table.schema if field.type == pa.string()]
+    pq.write_table(
+        table, sink, compression="zstd", write_statistics=False, use_dictionary=[*texts, "tokens.list.element"]  # type: ignore[arg-type]
+    )
     return sink.getvalue().to_pybytes()
 
 
@@ -77,7 +81,7 @@ def read_rollouts(run: Path, step: int, columns: list[str] | None = None) -> "pa
         raise DamagedRun(f"{path} cannot be read ({error}): resume from a checkpoint before step {step}") from error
 
 
-def read_facts(table: "pa.Table") -> dict[str, object]:
+def read_facts(table: "pa.Table") -> dict[str, Any]:
     """Step, law, levels, rule, objectives and their range, as `rollout_table` wrote them."""
     return json.loads((table.schema.metadata or {}).get(b"critica", b"{}"))
 

@@ -11,10 +11,10 @@ from critica.records.metrics import require_declared
 from critica.records.run import FORMAT, RunManifest, StepRecord
 from critica.store.checkpoints import CheckpointStore
 from critica.store.errors import DamagedRun, NotARun, RunFolderBusy, full_disk_explained
-from critica.store.files import sync_folder, write_whole
+from critica.store.files import sync_file, sync_folder, write_whole
 from critica.store.lines import StepLines, decode_number, encode_number
 from critica.store.lock import WriterLock
-from critica.store.rollouts import encode_rollouts, read_rollouts, write_rollouts
+from critica.store.rollouts import encode_rollouts, read_rollouts, rollout_path, write_rollouts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,11 +44,12 @@ class RunFolder:
     def __init__(self, path: Path, manifest: RunManifest) -> None:
         self.path = path
         self.manifest = manifest
-        self.checkpoints = CheckpointStore(path / "checkpoints")
+        self.checkpoints = CheckpointStore(path / "checkpoints", before_publish=self.sync)
         self._metrics = StepLines(path / "metrics.jsonl")
         self._ledger = StepLines(path / "ledger.jsonl")
         self._timing = StepLines(path / "timing.jsonl")
         self._lock: WriterLock | None = None
+        self._synced_step = NO_STEP
         self._last_step: int | None = None  # known for certain only while this process holds the lock
 
     @classmethod
@@ -145,7 +146,7 @@ class RunFolder:
              "state": entry.state, "reason": entry.reason}
             for entry in record.ledger
         ]  # fmt: skip
-        needed = len(rollouts) + len(self._ledger.encode(ledger)) + 4096
+        needed = len(rollouts) + 200 * len(ledger) + 4096
         try:
             with full_disk_explained(self.path, needed, self.path):
                 write_rollouts(self.path, rollouts, step)
@@ -161,7 +162,20 @@ class RunFolder:
         """Make `step` the last one: cut metrics, ledger, timing and rollouts. Stopped half-way, `open` finishes it."""
         self._begin_writing()
         self._metrics.cut_after(step)
+        self._synced_step = min(self._synced_step, step)
         self._drop_uncommitted()
+
+    def sync(self) -> None:
+        """Make every committed step durable; each checkpoint does so before it is published."""
+        for path in [lines.path for lines in (self._metrics, self._ledger, self._timing)]:
+            if path.exists():
+                sync_file(path)
+        for step in self.rollout_steps:
+            if step > self._synced_step:
+                sync_file(rollout_path(self.path, step))
+        sync_folder(self.path / "rollouts")
+        sync_folder(self.path)
+        self._synced_step = self.last_step
 
     def close(self) -> None:
         """Release the lock."""

@@ -1,22 +1,22 @@
-"""How good a policy is on a mix's held-out prompts, and how careful: accuracy at temperature 1 and greedy, by task."""
+"""How good, and how careful, a policy is on held-out prompts: accuracy at temperature 1 and greedy, by task."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from critica.environments.demonstrations import final_answer, items, shown_steps
 from critica.environments.mixes import PICO_TASKS, MixEntry
 from critica.functional.statistics import wilson_interval
+from critica.policies.base import SampleLimits, SampleRequest
+from critica.policies.language_model import LanguagePolicy
+from critica.records.words import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 HELD_OUT_SEED = 77_000_000  # far from the items that warm start reads, though the split alone keeps prompts apart
 MAX_NEW_TOKENS = 72
-ROWS = 256  # prompts answered at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,8 @@ def assess(
     tasks: Sequence[MixEntry] = PICO_TASKS,
 ) -> tuple[TaskAssessment, ...]:
     """Accuracy (scorer >= .999 on the final answer) on the first held-out prompts of each task."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return tuple(_assess_task(model, tokenizer, entry, prompts_per_task) for entry in tasks)
+    policy = LanguagePolicy(model, tokenizer)
+    return tuple(_assess_task(policy, entry, prompts_per_task, seed) for entry in tasks)
 
 
 def as_table(assessments: Sequence[TaskAssessment]) -> str:
@@ -99,51 +98,33 @@ def _add(tallies: Sequence[Tally]) -> Tally:
     )
 
 
-def _assess_task(
-    model: "Qwen3ForCausalLM", tokenizer: "PreTrainedTokenizerFast", entry: MixEntry, count: int
-) -> TaskAssessment:
+def _assess_task(policy: LanguagePolicy, entry: MixEntry, count: int, seed: int) -> TaskAssessment:
     asked = [item for _, item in islice(items(entry, HELD_OUT_SEED, "held_out"), count)]
-    longest = max(len(ids) for ids in tokenizer([item["question"] for item in asked])["input_ids"])
-    sampled, greedy = (_answer_all(model, tokenizer, entry.name, asked, temperature) for temperature in (1.0, 0.0))
+    longest = max(len(policy.encode([Message("user", item["question"])])) for item in asked)
+    sampled, greedy = (_answer_all(policy, entry.name, asked, temperature, seed) for temperature in (1.0, 0.0))
     return TaskAssessment(entry.name, count, longest, sampled, greedy)
 
 
 def _answer_all(
-    model: "Qwen3ForCausalLM",
-    tokenizer: "PreTrainedTokenizerFast",
-    name: str,
-    asked: Sequence[Mapping[str, Any]],
-    temperature: float,
+    policy: LanguagePolicy, name: str, asked: Sequence[Mapping[str, Any]], temperature: float, seed: int
 ) -> Tally:
     import reasoning_gym
 
     scorer = reasoning_gym.create_dataset(name, seed=0, size=1)
     tallies = []
-    for start in range(0, len(asked), ROWS):
-        part = asked[start : start + ROWS]
-        rows = complete(model, tokenizer, [item["question"] for item in part], temperature)
-        for item, row in zip(part, rows, strict=True):
-            text = tokenizer.decode(row, skip_special_tokens=True)
-            correct = scorer.score_answer(final_answer(text), item) >= 0.999
-            shown, steps = shown_steps(name, item, text)
-            careful = shown >= steps
-            tallies.append(Tally(int(correct), int(careful), int(correct and careful), len(row), len(row)))
+    for item, row in zip(asked, complete(policy, [i["question"] for i in asked], temperature, seed), strict=True):
+        text = policy.decode_text(row)
+        correct = scorer.score_answer(final_answer(text), item) >= 0.999
+        shown, steps = shown_steps(name, item, text)
+        careful = shown >= steps
+        tallies.append(Tally(int(correct), int(careful), int(correct and careful), len(row), len(row)))
     return _add(tallies)
 
 
-@torch.inference_mode()
-def complete(
-    model: "Qwen3ForCausalLM", tokenizer: "PreTrainedTokenizerFast", prompts: Sequence[str], temperature: float
-) -> list[tuple[int, ...]]:
-    """One completion per prompt, end-of-text included; temperature 0 is greedy. Draws from torch's random state."""
-    encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left")
-    how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
-    out = model.generate(
-        input_ids=encoded["input_ids"],
-        attention_mask=encoded["attention_mask"],
-        max_new_tokens=MAX_NEW_TOKENS,
-        **how,
-    )
-    end = tokenizer.eos_token_id
-    rows = out[:, encoded["input_ids"].shape[1] :].tolist()
-    return [tuple(row[: row.index(end) + 1] if end in row else row) for row in rows]
+def complete(policy: LanguagePolicy, prompts: Sequence[str], temperature: float, seed: int) -> list[tuple[int, ...]]:
+    """One completion per prompt, end-of-text included; temperature 0 is greedy."""
+    requests = [
+        SampleRequest(policy.encode([Message("user", prompt)]), ((index,),)) for index, prompt in enumerate(prompts)
+    ]
+    limits = SampleLimits(max_new_tokens=MAX_NEW_TOKENS, temperature=temperature)
+    return [samples[0].token_ids for samples in policy.sample(requests, limits, seed)]

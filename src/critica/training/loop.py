@@ -10,7 +10,6 @@ from critica.evaluation.measure import measure
 from critica.recipes.base import Recipe
 from critica.records.arrays import Metric
 from critica.records.run import Progress, StageSeconds, StepRecord
-from critica.rewards.base import FailurePolicy
 from critica.rollout.gather import Supervision, gather
 from critica.rollout.place import place
 from critica.rollout.tokenize import tokenize
@@ -30,7 +29,6 @@ class Parts:
     state: TrainingState
     supervision: Supervision
     learner: Learner
-    failures: FailurePolicy
     store: RunFolder
     saver: Saver
     reporter: Reporter
@@ -57,7 +55,7 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
         request = state.curriculum.next(step)
         with clock.stage("gather"):
             gathered = gather(state.policy, state.curriculum, parts.supervision, recipe.admission, request)
-            parts.failures.check(parts.supervision.source.name, [reward.outcome for reward in gathered.rewards])
+            recipe.failures.check(parts.supervision.source.name, [reward.outcome for reward in gathered.rewards])
         with clock.stage("observe"):
             batch = tokenize(gathered.groups)
             evidence = state.observer.observe(gathered.groups, batch)

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 import critica
-from critica.environments.base import Environment
 from critica.environments.catalogue import parse_environment
 from critica.evaluation.outcome import evaluate_policy
 from critica.policies.base import Policy
@@ -23,7 +22,6 @@ from critica.recipes.notes import provenance_notes
 from critica.recipes.toml import read_toml, write_toml
 from critica.records.outcome import OutcomeReport
 from critica.records.run import Progress, RunManifest
-from critica.rewards.base import FailurePolicy
 from critica.store.evaluations import save_evaluation
 from critica.store.run_folder import RunFolder
 from critica.training.assemble import Assembly, assemble
@@ -34,6 +32,7 @@ from critica.training.progress import Reporter, Silent
 from critica.training.saving import Saver
 
 EVALUATION_SEED = 20_251
+HELD_OUT_SEED = 0  # every run is measured on the same held-out prompts, whatever its own seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +110,12 @@ def _train(
 ) -> TrainResult:
     saver = Saver(store.checkpoints, assembly.state, recipe.checkpoint.every)
     display = reporter(recipe.steps, start.step)
-    parts = Parts(
-        assembly.state, assembly.supervision, assembly.learner, FailurePolicy(), store, saver, display
-    )
+    parts = Parts(assembly.state, assembly.supervision, assembly.learner, store, saver, display)
     before: tuple[OutcomeReport, ...] = ()
     with Interrupt() as interrupt:
         if recipe.held_out.prompts and start.step == 0:
             notify(f"measuring accuracy on {recipe.held_out.prompts} held-out prompts before training")
-            before = evaluate_both(recipe, assembly.state.policy, assembly.environment, store.path, "before")
+            before = evaluate_both(recipe, assembly.state.policy, store.path, "before")
         if start.step == 0:
             saver.now(start)
         try:
@@ -129,22 +126,22 @@ def _train(
     after: tuple[OutcomeReport, ...] = ()
     if finished and recipe.held_out.prompts:
         notify("measuring accuracy after training")
-        after = evaluate_both(recipe, assembly.state.policy, assembly.environment, store.path, "after")
+        after = evaluate_both(recipe, assembly.state.policy, store.path, "after")
     return TrainResult(store.path, progress, finished, before, after)
 
 
 def evaluate_both(
-    recipe: Recipe, policy: Policy, environment: Environment, run: Path | None, name: str
+    recipe: Recipe, policy: Policy, run: Path, name: str
 ) -> tuple[OutcomeReport, ...]:
     """Held-out accuracy at temperature 1 and greedy, saved with the run under these names."""
     reports = []
+    environment = recipe.environment.build(HELD_OUT_SEED)
     limit = recipe.sampling.max_new_tokens or environment.max_new_tokens
     for label, temperature, samples in (("temperature_1", 1.0, recipe.held_out.samples), ("greedy", 0.0, 1)):
         report = evaluate_policy(
             policy, environment, recipe.held_out.prompts, samples, temperature, EVALUATION_SEED, max_new_tokens=limit
         )
-        if run is not None:
-            save_evaluation(run, f"{name}-{label}", report)
+        save_evaluation(run, f"{name}-{label}", report)
         reports.append(report)
     return tuple(reports)
 
@@ -156,7 +153,9 @@ def load_target(target: str | Path) -> tuple[LanguagePolicy, Recipe | None]:
         store = RunFolder.open(path)
         recipe = recipe_of(store)
         found = store.checkpoints.latest(allow_fallback=True)
-        return LanguagePolicy.load(str(found.path / "policy"), recipe.policy.lora), recipe
+        policy = LanguagePolicy.load(str(found.path / "policy"), recipe.policy.lora)
+        policy.version = found.step
+        return policy, recipe
     return LanguagePolicy.load(str(target)), None
 
 
@@ -172,7 +171,7 @@ def evaluate(
     configure(len(os.sched_getaffinity(0)))
     policy, recipe = load_target(target)
     config = parse_environment(environment) if environment or recipe is None else recipe.environment
-    where = config.build(recipe.seed if recipe else 0)
+    where = config.build(HELD_OUT_SEED)
     limit = (recipe.sampling.max_new_tokens if recipe and not environment else 0) or where.max_new_tokens
     report = evaluate_policy(policy, where, prompts, samples, temperature, seed, max_new_tokens=limit)
     if recipe is not None:

@@ -1,13 +1,14 @@
-"""How pico is made: a small model is taught by demonstrations of mixed care, so that reinforcement has care to find.
+"""How pico is made: demonstrations of mixed patience, so that reinforcement has patience to find.
 
-The corpus holds two kinds of writers, as any corpus of human answers does. Careful ones write every step; hurried ones
-jump to the answer and do the rest in the head. All their answers are right, but a model of a million parameters imitates
-the first well and the second badly. The first part of the warm start shows careful answers only; the rest shows a mix in
-which hurried writers are the majority (`PicoRecipe.writers`), so pico's first choice is to hurry, and it is often
-wrong, while the careful way is in it, sampled in a minority of answers.
-This is deliberate. What a verifier can teach pico in two minutes is mostly *not to jump*, a choice made before every
-step, and only then to compute a little better. A gain measured on pico is evidence about the learning machinery (credit,
-critics, robustness to wrong rewards), not about teaching a model new arithmetic.
+The corpus holds two kinds of writers, as any corpus of human answers does. Careful ones write every step;
+hurried ones jump to the answer and do the rest in the head. All their answers are right, but a model of a
+million parameters imitates the first well and the second badly. The first part of the warm start shows
+careful answers only; the rest shows a mix in which hurried writers are the majority (`PicoRecipe.writers`),
+so pico's first choice is to hurry, and it is often wrong, while the careful way is in it, sampled in a
+minority of answers. This is deliberate. What a verifier can teach pico in two minutes is mostly *not to
+jump*, a choice made before every step, and only then to compute a little better. A gain measured on pico is
+evidence about the learning machinery (credit, critics, robustness to wrong rewards), not about teaching a
+model new arithmetic.
 
 Warm start sees only prompts whose split is "warm_start"; `assess` measures on "held_out".
 """
@@ -41,14 +42,14 @@ IGNORED = -100  # the label that cross-entropy leaves out
 WEIGHTS = "model.safetensors"
 CARD = """# pico
 
-A language model of about a million parameters (Qwen3 architecture, byte-level BPE, fp32 weights, {bytes} bytes) that
-ships with Critica so that reinforcement learning can be seen working on two CPU cores. It knows three reasoning-gym
-tasks and nothing else. License: Apache-2.0, like the rest.
+A language model of about a million parameters (Qwen3 architecture, byte-level BPE, fp32 weights, {bytes}
+bytes) that ships with Critica so that reinforcement learning can be seen working on two CPU cores. It knows
+three reasoning-gym tasks and nothing else. License: Apache-2.0, like the rest.
 
 Made by `critica policy make pico` with seed {seed} on {threads} thread(s): supervised warm start on worked
-demonstrations of mixed patience (`critica.training.warm_start` explains the recipe and why hurried writers are the
-majority on purpose). A prompt is encoded as its plain text after `<bos>`; the answer is what follows the last `=` of
-the completion.
+demonstrations of mixed patience (`critica.training.warm_start` explains the recipe and why hurried writers
+are the majority on purpose). A prompt is encoded as its plain text after `<bos>`; the answer is what
+follows the last `=` of the completion.
 
 ## Measured on held-out prompts
 
@@ -87,7 +88,7 @@ class PicoRecipe:
     writers: Writers = Writers(hurried_share=0.75)
 
     def writers_at(self, step: int) -> Writers:
-        """Careful writers only at first, so that the skill is learned; then the mix whose habits pico keeps."""
+        """Careful writers only at first, so that the skill is learned; then the mix that sets the habits."""
         if step < self.careful_share_of_steps * self.steps:
             return Writers(hurried_share=0.0, careful_goes_on=1.0)
         return self.writers
@@ -138,7 +139,7 @@ def build_model(recipe: PicoRecipe, vocabulary: int) -> "Qwen3ForCausalLM":
 
 @contextmanager
 def fast_matmuls() -> Iterator[None]:
-    """Send fp32 products to oneDNN while inside, if here they stay exact to fp32: twice as fast on some CPUs."""
+    """Send fp32 products to oneDNN while inside, if they stay fp32-exact: twice as fast on some CPUs."""
     setting = torch.backends.mkldnn.matmul
     before = setting.fp32_precision
     left = torch.linspace(-1, 1, 64 * 96).sin().view(64, 96)
@@ -178,7 +179,7 @@ def collect_items(entry: MixEntry, seed: int, count: int) -> tuple[Mapping[str, 
 def draw_rows(
     pool: TaskPool, step: int, rows: int, writers: Writers, tokenizer: "PreTrainedTokenizerFast", seed: int
 ) -> list[Row]:
-    """The demonstrations of one task at one step: prompts in turn, written anew by a drawn writer each time."""
+    """The demonstrations of one task at one step: prompts in turn, each answered by a drawn writer."""
     rng = Random(f"{seed}/{pool.entry.name}/{step}")
     chosen = [(step * rows + row) % len(pool.items) for row in range(rows)]
     texts = [demonstrate(pool.entry.name, pool.items[i], writers, rng).completion for i in chosen]
@@ -208,9 +209,7 @@ def microbatches(rows: Sequence[Row], parts: int) -> list[tuple[Int[Tensor, "N T
     return [pad_rows(ordered[start : start + size]) for start in range(0, len(ordered), size)]
 
 
-def summed_loss(
-    model: "Qwen3ForCausalLM", ids: Int[Tensor, "N T"], labels: Int[Tensor, "N T"]
-) -> Float[Tensor, ""]:
+def summed_loss(model: "Qwen3ForCausalLM", ids: Int[Tensor, "N T"], labels: Int[Tensor, "N T"]) -> Float[Tensor, ""]:
     """Cross-entropy summed over labeled tokens. Right padding needs no mask in a causal model."""
     states = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     targets = labels[:, 1:]
@@ -224,7 +223,10 @@ def build_optimizers(model: "Qwen3ForCausalLM", recipe: PicoRecipe) -> tuple[tor
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     return (
         torch.optim.Muon(
-            matrices, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"
+            matrices,
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
         ),
         torch.optim.AdamW(others, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     )
@@ -238,6 +240,8 @@ def warm_start(
     every: int = 50,
 ) -> tuple["Qwen3ForCausalLM", "PreTrainedTokenizerFast"]:
     """Teach a fresh model from demonstrations; bit-equal for the same recipe, seed and thread count."""
+    if len(recipe.rows) != len(tasks):
+        raise ValueError(f"rows has {len(recipe.rows)} numbers, but there are {len(tasks)} tasks: give one for each")
     collected = [collect_items(entry, seed, recipe.prompts_per_task) for entry in tasks]
     tokenizer = train_tokenizer(
         (item["question"] for pool in collected for item in pool[:3000]), recipe.vocabulary_size
@@ -285,10 +289,10 @@ def make_pico(
     report: Report = lambda progress: None,
     prompts_per_task: int = 1024,
 ) -> tuple[TaskAssessment, ...]:
-    """Make pico from nothing and save it, with a card of what was measured, as a folder that transformers opens.
+    """Make pico from nothing: a folder that transformers opens, with a card of what was measured.
 
-    The weights are bit-equal for the same recipe, seed, thread count, torch build and kind of CPU. `report` is called
-    every 50 steps. `prompts_per_task` held-out prompts of each task are answered for the card.
+    The weights are bit-equal for the same recipe, seed, thread count, torch build and kind of CPU. `report`
+    is called every 50 steps. `prompts_per_task` held-out prompts of each task are answered for the card.
     """
     recipe = recipe or PicoRecipe()
     before = torch.get_num_threads()
@@ -305,9 +309,7 @@ def make_pico(
         torch.set_num_threads(before)
 
 
-def card(
-    measured: Sequence[TaskAssessment], recipe: PicoRecipe, seed: int, threads: int, weight_bytes: int
-) -> str:
+def card(measured: Sequence[TaskAssessment], recipe: PicoRecipe, seed: int, threads: int, weight_bytes: int) -> str:
     """pico's README: what it is, the command that made it, and what was measured."""
     return CARD.format(
         seed=seed,

@@ -137,7 +137,8 @@ def _evaluations(reports: tuple[NamedReport, ...], differences: tuple[Difference
     head = ("evaluation", "decoding", "accuracy [95% interval]", "pass@k", "tokens", "prompts", "samples", "unscored")
     said = " · ".join(escape(str(gain)) for gain in differences)
     title = "<h2>Held-out accuracy</h2><p>Exact match on prompts that neither warm start nor training saw"
-    return f"{title}{'; paired gain: ' + said if said else ''}.</p>{_table(head, rows, numbers_from=2)}{_by_source(reports)}"
+    gain = f"; paired gain: {said}" if said else ""
+    return f"{title}{gain}.</p>{_table(head, rows, numbers_from=2)}{_by_source(reports)}"
 
 
 def _by_source(reports: tuple[NamedReport, ...]) -> str:

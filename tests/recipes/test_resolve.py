@@ -1,0 +1,97 @@
+"""A recipe by name or by file, changed by settings, is one recipe whose origins are told truly."""
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from critica.environments.digit_sum import DigitSum
+from critica.recipes.base import OurChoice
+from critica.recipes.catalogue import PARTS, RECIPES
+from critica.recipes.coercion import ConfigError
+from critica.recipes.config import from_tables, to_tables
+from critica.recipes.notes import provenance_notes
+from critica.recipes.resolve import SPECS, change_recipe, find_recipe
+from critica.recipes.toml import write_toml
+from critica.rewards.noise import Flip, NoNoise
+
+UNSAVED = {"provenance"}
+
+
+def same(a, b) -> bool:
+    """Equal in everything that a config file keeps."""
+    names = [item.name for item in fields(a) if item.name not in UNSAVED]
+    return all(getattr(a, name) == getattr(b, name) for name in names)
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_recipe_survives_its_own_file(name: str, tmp_path: Path) -> None:
+    recipe = RECIPES[name]
+    file = tmp_path / "config.toml"
+    file.write_text(write_toml(to_tables(recipe, PARTS), provenance_notes(recipe)))
+    assert same(find_recipe(str(file), RECIPES, PARTS), recipe)
+    assert same(find_recipe(str(tmp_path), RECIPES, PARTS), recipe)
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_stated_origin_names_a_value_that_exists(name: str) -> None:
+    recipe = RECIPES[name]
+    for path in recipe.provenance:
+        place = recipe
+        for part in path.split("."):
+            place = getattr(place, part)
+
+
+def test_a_file_may_say_only_what_differs(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'base = "dvpo"\nsteps = 7\nnoise = "flip:0.2:group"\nenvironment = "digit_sum"\n[critic]\nquantiles = 8\n'
+    )
+    mine = find_recipe(str(file), RECIPES, PARTS)
+    assert (mine.steps, mine.critic.quantiles, mine.critic.heads) == (7, 8, RECIPES["dvpo"].critic.heads)
+    assert mine.noise == Flip(0.2, 0.2, "group") and mine.environment == DigitSum()
+    file.write_text('base = "dvpp"\n')
+    with pytest.raises(ConfigError, match=r"mine\.toml: there is no recipe 'dvpp'; the nearest is 'dvpo'"):
+        find_recipe(str(file), RECIPES, PARTS)
+
+
+def test_settings_change_values_and_take_over_their_origin() -> None:
+    recipe = RECIPES["dvpo"]
+    assert "critic.quantiles" in recipe.provenance and "critic.heads" in recipe.provenance
+    changed = change_recipe(recipe, ["critic.quantiles=8", "noise=flip:0.1/0.3:prompt", "environment=digit_sum"], PARTS)
+    assert changed.critic.quantiles == 8 and changed.noise == Flip(0.1, 0.3, "prompt")
+    assert changed.provenance["critic.quantiles"] == OurChoice(because="set by the user")
+    assert changed.provenance["critic.heads"] == recipe.provenance["critic.heads"]
+    assert recipe.noise == NoNoise() and recipe.critic.quantiles != 8
+    assert change_recipe(recipe, [], PARTS) is recipe
+
+
+def test_a_swapped_part_leaves_no_origin_of_the_old_one() -> None:
+    changed = change_recipe(RECIPES["dvpo"], ["critic=scalar", "advantage=gae", "target=lambda_return"], PARTS)
+    assert not any(path.startswith("critic.") for path in changed.provenance)
+    assert changed.provenance["critic"] == OurChoice(because="set by the user")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("critic=group_mean", "critic=quantile"),
+        ("environment=pica", "nearest is 'pico'"),
+        ("noise=flip:2:group", "between 0 and 1"),
+        ("noise=flop:0.2:group", "flip:0.2:group"),
+        ("reward=nummeric", "nearest is 'numeric'"),
+        ("sampling.samples_per_prompt=0", "sampling: .*at least 1"),
+        ("learner.policy.learning_rate=fast", "learner.policy.learning_rate: expected float, got 'fast'"),
+        ("checkpoint.evry=3", "nearest is 'every'"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_way_out(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        change_recipe(RECIPES["dvpo"], [setting], PARTS)
+
+
+def test_specs_survive_toml() -> None:
+    changed = change_recipe(RECIPES["grpo"], ["environment=rg:chain_sum*2+lcm", "reward=numeric:0.01"], PARTS)
+    tables = tomllib.loads(write_toml(to_tables(changed, PARTS), {}))
+    assert same(from_tables(tables, type(changed), PARTS, specs=SPECS), changed)
