@@ -110,6 +110,8 @@ class Verb:
         (MemoryError("needs 9 GiB"), 1, "needs 9 GiB", False),
         (KeyboardInterrupt(), 1, "stopped at once", False),
         (RecordError("TokenBatch: a sampled token is padding"), 1, "a sampled token is padding", True),
+        (ModuleNotFoundError("No module named 'minigrid'", name="minigrid"), 1, "make setup", False),
+        (ModuleNotFoundError("No module named 'critica.x'", name="critica.x"), 1, "critica.x", True),
         (ValueError("surprise"), 1, "surprise", True),
         (KeyError("surprise"), 1, "surprise", True),
     ],

@@ -112,6 +112,7 @@ def test_only_tokens_with_a_value_count() -> None:
     mask = SAMPLED.clone()
     mask[1] = False
     assert panel(mask=mask)["critic/bias"] == pytest.approx((0.25 + 0.5) / 2)
+    assert panel(mask=VALID)["critic/bias"] == panel()["critic/bias"]  # a value at the prompt is not judged
 
 
 def test_law_metrics() -> None:

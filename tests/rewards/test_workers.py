@@ -299,7 +299,10 @@ def test_busy_workers_are_counted() -> None:
 
 def test_fresh_workers_know_no_torch(tmp_path: Path) -> None:
     file = tmp_path / "light.py"
-    file.write_text("import sys\ndef light(task, completion):\n    return float('torch' in sys.modules)\n")
+    file.write_text(
+        "import sys\nimport critica.environments.gym_entries, critica.rewards.judges\n"
+        "def light(task, completion):\n    return float('torch' in sys.modules)\n"
+    )
     assert outcomes(f"{file}:light", 2) == [Scored(0.0)] * 2
 
 

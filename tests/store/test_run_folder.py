@@ -67,30 +67,40 @@ def test_manifest_and_config_come_back(run: Path) -> None:
     assert opened.config_toml == 'recipe = "dvpo"\n'
 
 
+def other_process(code: str, run: Path) -> subprocess.Popen[str]:
+    """Another interpreter, with `lock` taken on the run; torch-free, so it starts at once."""
+    begin = "import os, sys, time; from pathlib import Path; from critica.store.lock import WriterLock\n"
+    command = [sys.executable, "-c", begin + "lock = WriterLock(Path(sys.argv[1]))\n" + code, str(run)]
+    environment = os.environ | {"PYTHONPATH": "src"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
 def test_a_second_process_is_refused_while_the_first_writes(run: Path) -> None:
-    code = "import sys; from critica.store.run_folder import RunFolder; RunFolder.open(sys.argv[1], write=True)"
-    command = [sys.executable, "-c", code, str(run)]
     with RunFolder.open(run, write=True):
-        second = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "src"})
-        assert second.returncode != 0
-        assert f"is being written by process {os.getpid()}" in second.stderr
+        second = other_process("", run)
+        _, said = second.communicate()
+        assert second.returncode != 0 and f"is being written by process {os.getpid()}" in said
         assert RunFolder.open(run).last_step == 4  # reading is always allowed
-    assert subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONPATH": "src"}).returncode == 0
+    first = other_process("print('held', flush=True); time.sleep(60)", run)
+    try:
+        assert first.stdout is not None and first.stdout.readline() == "held\n"
+        before = snapshot(run)
+        with pytest.raises(
+            RunFolderBusy, match=rf"{run} is being written by process {first.pid}.*--run.*critica resume"
+        ):
+            RunFolder.open(run, write=True)
+        with pytest.raises(RunFolderBusy):
+            RunFolder.open(run).append(5, synthetic_step(5))
+        assert snapshot(run) == before
+    finally:
+        first.kill()
+        first.communicate()
+    RunFolder.open(run, write=True).close()
 
 
 def test_a_killed_writer_leaves_no_lock_even_when_its_forked_child_lives_on(run: Path) -> None:
-    code = (
-        "import os, sys, time; from critica.store.run_folder import RunFolder\n"
-        "run = RunFolder.open(sys.argv[1], write=True)\n"
-        "child = os.fork()\n"
-        "if child == 0: time.sleep(60)\n"
-        "print(child, flush=True); os.kill(os.getpid(), 9)\n"
-    )
-    writer = subprocess.Popen(
-        [sys.executable, "-c", code, str(run)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": "src"},
+    writer = other_process(
+        "child = os.fork()\nif child == 0: time.sleep(60)\nprint(child, flush=True); os.kill(os.getpid(), 9)\n", run
     )
     assert writer.stdout is not None
     child = int(writer.stdout.readline())
@@ -99,6 +109,7 @@ def test_a_killed_writer_leaves_no_lock_even_when_its_forked_child_lives_on(run:
         RunFolder.open(run, write=True).close()
     finally:
         os.kill(child, 9)
+        writer.communicate()
 
 
 def test_floats_come_back_bit_for_bit(tmp_path: Path) -> None:
@@ -332,3 +343,21 @@ def test_what_a_step_wrote_is_durable_before_a_checkpoint_is_published(
         run.append(3, synthetic_step(3))
         run.checkpoints.write(3, lambda folder: (folder / "weights").write_bytes(b"x") and None)
         assert "step_000003.parquet" in synced and "step_000001.parquet" not in synced
+
+
+def test_an_append_that_fails_half_way_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "lines", os.write
+    files.append_whole(path, b"whole\n")
+
+    def half(descriptor: int, payload: bytes) -> int:
+        if len(payload) < 10:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, bytes(payload[:6]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "write", half)
+        with pytest.raises(OSError, match="No space"):
+            files.append_whole(path, b"not whole\n")
+    assert path.read_bytes() == b"whole\n"

@@ -44,7 +44,7 @@ def test_the_loss_falls_and_the_folder_opens(tmp_path: Path) -> None:
     first = warm_start(replace(SMALL, steps=1, warmup_steps=1), 0, told.append)
     make_pico(tmp_path, 0, 1, SMALL, told.append, prompts_per_task=4)
     assert [(p.step, p.steps) for p in told] == [(1, 1), (20, 20)]
-    assert told[1].loss < 0.8 * told[0].loss  # the mean of 20 steps against the first
+    assert told[1].loss < 0.9 * told[0].loss  # the mean of 20 steps against the first
     assert told[1].seconds_left == 0.0
 
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)

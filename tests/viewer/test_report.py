@@ -20,6 +20,7 @@ from critica.viewer.calibration import bin_by_place, bin_by_value
 from critica.viewer.curves import thin
 from critica.viewer.report import write_report
 from critica.viewer.rollouts import pick_rollouts, shown_steps, spread_kinds
+from critica.viewer.summary import fixed
 
 SCRIPT = "</script><script>alert('owned')</script><img src=x onerror=alert(1)>%%PLOTLY%%"
 
@@ -105,7 +106,8 @@ def test_at_least_twenty_rollouts_of_every_kind(text: str, run: RunFolder) -> No
     assert len(rollouts) >= 20
     assert {r["correct"] for r in rollouts} >= {True, False}
     assert {r["flipped"] for r in rollouts} == {True, False}
-    assert {r["step"] for r in rollouts} >= {1, 12}
+    steps = [r["step"] for r in rollouts]
+    assert steps == sorted(steps, reverse=True) and {1, 12} <= set(steps)
     assert len({r["trajectory_id"] for r in rollouts}) == len(rollouts)
 
 
@@ -198,3 +200,7 @@ def test_thinning_averages_and_skips_what_is_missing() -> None:
 
 def test_few_long_answers_stay_small(run: RunFolder) -> None:
     assert sum(len(rollout.tokens) for rollout in pick_rollouts(run)) <= 12_000
+
+
+def test_two_decimals_have_no_minus_before_zero() -> None:
+    assert (fixed(-0.001), fixed(-0.016), fixed(0.125)) == ("0.00", "-0.02", "0.12")

@@ -165,8 +165,11 @@ def check_numerics() -> Finding:
     """The fast arithmetic that this processor allows, verified against float64."""
     from critica.policies.numerics import configure
 
-    report = configure(len(os.sched_getaffinity(0)))
-    return Finding("arithmetic", "good", str(report))
+    paths = configure().paths
+    on = [name for name, used in (("oneDNN", paths.onednn_matmul), ("packed", paths.packed_linears)) if used]
+    reasons = f"; {'; '.join(paths.reasons)}" if paths.reasons else ""
+    fact = f"{paths.vendor} {paths.capability}, fast products: {', '.join(on) or 'none'}{reasons}"
+    return Finding("arithmetic", "good", fact)
 
 
 def all_findings(folder: Path) -> tuple[Finding, ...]:

@@ -15,7 +15,16 @@ from critica.cli.results import STOPPED, before_and_after, describe_result
 if TYPE_CHECKING:
     from critica.training.run import TrainResult
 
-PROMPTS = 1000  # held out, for each of the two ways of decoding, before and after
+# What a policy of a million parameters needs, where the recipe's defaults are for billions.
+SETTINGS = (
+    "steps=60",
+    "sampling.prompts_per_step=32",
+    "sampling.samples_per_prompt=8",
+    "learner.policy.learning_rate=1e-4",
+    "learner.critic.learning_rate=1e-3",
+    "learner.critic_warmup_steps=5",
+    "held_out.prompts=1000",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +57,7 @@ class Demo:
 
     def __call__(self) -> int:
         """Train with evaluation at both ends, write the report, print the table."""
-        settings = (f"held_out.prompts={PROMPTS}", *self.set)
+        settings = (*SETTINGS, *self.set)
         recipe = resolve(Choice(recipe="dvpo", policy="pico", noise=self.noise, seed=self.seed, set=settings))
         from critica.training.progress import Lines
         from critica.training.run import train

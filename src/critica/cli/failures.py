@@ -40,6 +40,8 @@ def judge(error: BaseException) -> Verdict:
         return Verdict(USAGE)
     if isinstance(error, StoreError | KeyboardInterrupt | MemoryError | PermissionError):
         return Verdict(FAILED)
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "critica").startswith("critica"):
+        return Verdict(FAILED)
     if _explained(error):
         return Verdict(USAGE if isinstance(error, ValueError) else FAILED)
     return Verdict(FAILED, traceback=True)
@@ -60,7 +62,7 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "stopped at once."
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return f"the package {error.name!r} is missing: `critica doctor` says which extra brings it."
+        return f"the package {error.name!r} is missing: run `make setup`; `critica doctor` says which extra brings it."
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"there is no file {error.filename}."
     if isinstance(error, MemoryError):

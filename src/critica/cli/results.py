@@ -57,6 +57,6 @@ def before_and_after(result: "TrainResult") -> str:
     rows = [("held-out accuracy", "before", "after", "gain")]
     for before, after in zip(result.before, result.after, strict=True):
         gain = difference(before, after, ("before", "after"))
-        rows.append((before.how, str(before.accuracy), str(after.accuracy), str(gain)))
+        rows.append((before.how, str(before.accuracy), str(after.accuracy), str(gain).removesuffix(gain.how).rstrip()))
     prompts = len(result.before[0].prompts)
     return f"{table(rows)}\n{prompts:,} held-out prompts, [95% intervals], exact match"

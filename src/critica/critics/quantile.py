@@ -61,6 +61,7 @@ class AsymmetricTail:
         return total
 
 
+SHAPE_GAIN = 8.0  # a step of the law must travel far in logits: without it the mean settles on the median meanwhile
 NO_TAIL = AsymmetricTail(calibration=0.0, gain=0.0, shift=0.0, shape=0.0, curvature=0.0)
 
 
@@ -123,8 +124,9 @@ class QuantileHeads(nn.Module):
         raw = (torch.bmm(hidden, self.output_weight) + self.output_bias[:, None]).transpose(0, 1)
         if self.quantiles == 1:
             return raw
-        # Increments of a quarter unit at the start spread the law over the reward's range around a mean of zero.
-        return monotone_quantiles(raw[..., 0], raw[..., 1:] - 1.2587, 4 * self.span / (self.quantiles - 1))
+        # softplus(-1.2587) = 1/4: at the start the law spreads over the reward's range, around a mean of zero.
+        steps = SHAPE_GAIN * raw[..., 1:] - 1.2587
+        return monotone_quantiles(raw[..., 0], steps, 4 * self.span / (self.quantiles - 1))
 
 
 class LiveQuantileCritic(LearnedCritic):

@@ -38,9 +38,10 @@ def gae(
     differ by row. The result carries no gradient and is zero where the mask is false.
 
     Reduces to r_i + discount V_{i+1} - V_i at decay 0 and to the return minus V_i at decay 1; with decay 1,
-    discount 1 and one final reward R, to R - V_i. Vectorized over tokens (see `recursion.py`), for T in 32..1024
-    faster than a loop over T; a cumulative sum divided by decay^t would overflow. Schulman et al. 2016
-    (arXiv 1506.02438), eq. 16. Raises ValueError for a reward outside the mask or a decreasing `node_index`.
+    discount 1 and one final reward R, to R - V_i. Vectorized over rows, and over tokens where that measured faster
+    (`recursion.py`). Schulman et al. 2016 (arXiv 1506.02438), eq. 16. Public libraries differ in what they do at
+    context tokens: some reset the trace there, some discount across them; here they do not exist. Raises ValueError
+    for a reward outside the mask or a decreasing `node_index`.
     """
     refuse_stray_rewards(rewards, mask, "gae")
     with torch.no_grad():

@@ -30,7 +30,7 @@ reward/unknown | share | Trajectories without any outcome (the source abstained 
 accuracy/sampled | share | Trajectories of the step whose clean reward is at least .999, at the training temperature.
 noise/flipped_share | share | Trajectories whose reward the injected noise changed.
 policy/entropy | nats | Mean entropy of the policy's next-token law at sampled tokens.
-policy/kl_behavior | nats | Mean k3 estimate of KL(behavior || policy) at sampled tokens, after the update's last pass.
+policy/kl_behavior | nats | Mean k3 estimate of KL(behavior || policy) over the update's passes; 0 with one update.
 policy/kl_reference | nats | Mean k3 estimate of KL(policy || reference) at sampled tokens.
 policy/clip_fraction | share | Trained tokens whose ratio left the trust region on the side where clipping binds.
 policy/clip_fraction_low | share | Trained tokens with negative advantage whose ratio fell below 1 - low.

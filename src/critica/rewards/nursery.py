@@ -74,7 +74,8 @@ def _fork_worker(judge: Judge, handle: int, control: socket.socket, limits: Json
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         control.close()
         _limit(limits)
-        work(socket.socket(fileno=handle), judge, limits["cpu_seconds"])
+        connection = socket.socket(fileno=handle)  # kept until the very end: its closing says that the worker is gone
+        work(connection, judge, limits["cpu_seconds"])
         status = 0
     except MemoryError:
         status = OUT_OF_MEMORY

@@ -38,10 +38,8 @@ def encode_rollouts(record: StepRecord) -> bytes:
 
     sink = pa.BufferOutputStream()
     table = rollout_table(record)
-    texts = [field.name for field in table.schema if field.type == pa.string()]
-    pq.write_table(
-        table, sink, compression="zstd", write_statistics=False, use_dictionary=[*texts, "tokens.list.element"]  # type: ignore[arg-type]
-    )
+    texts: Any = [*(field.name for field in table.schema if field.type == pa.string()), "tokens.list.element"]
+    pq.write_table(table, sink, compression="zstd", write_statistics=False, use_dictionary=texts)
     return sink.getvalue().to_pybytes()
 
 

@@ -39,7 +39,8 @@ CRITIC = (
     Chart("Bias", "Above 0 the critic expects too much.", (("critic/bias", "told"), ("critic/bias_clean", "clean"))),
     Chart("Calibration error", "Expected calibration error over ten bins of value.",
           (("critic/ece", "told"), ("critic/ece_clean", "clean")), True),
-    Chart("Critic loss", "The critic's own objective.", (("critic/loss", "loss"),)),
+    Chart("Critic loss", "The critic's own objective, term by term, before weights.",
+          (("critic/loss", "loss"), ("loss/value", "value"), ("loss/value_tail", "tail"))),
 )  # fmt: skip
 
 

@@ -55,17 +55,17 @@ def shown_steps(steps: Sequence[int], count: int = STEPS_SHOWN) -> tuple[int, ..
 
 
 def pick_rollouts(run: RunFolder) -> tuple[ShownRollout, ...]:
-    """At least 20 trajectories (fewer only if the run has fewer), kinds mixed in every step shown."""
+    """At least 20 trajectories (fewer only if the run has fewer), the latest step first, kinds mixed in each."""
     steps = shown_steps(run.rollout_steps)
     per_step = max(PER_STEP, math.ceil(MINIMUM / max(len(steps), 1)))
     cap = TOKEN_BUDGET // max(per_step * len(steps), 1)
-    return tuple(rollout for step in steps for rollout in _of_step(run, step, per_step, cap))
+    return tuple(rollout for step in reversed(steps) for rollout in _of_step(run, step, per_step, cap))
 
 
 def _of_step(run: RunFolder, step: int, count: int, cap: int) -> list[ShownRollout]:
     table = run.rollouts(step)
     facts = read_facts(table)
-    low, high = sum(facts.get("low", [0.0])), sum(facts.get("high", [1.0]))
+    low, high = sum(facts["low"]), sum(facts["high"])
     kinds = list(zip(table["correct"].to_pylist(), table["flipped"].to_pylist(), strict=True))
     rows = table.take(spread_kinds(kinds, count)).to_pylist()
     return [_shown(row, step, low, high, cap) for row in rows]

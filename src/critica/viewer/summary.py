@@ -61,8 +61,8 @@ def tiles(run: RunFolder, lines: Sequence[StepMetrics], gains: Sequence[Differen
     recent = lines[-RECENT:]
     told, clean = (_mean(recent, f"critic/explained_variance{suffix}") for suffix in ("", "_clean"))
     if not math.isnan(told):
-        below = f"of the clean outcome: {clean:.2f}" if not math.isnan(clean) else "of the told outcome"
-        yield Tile("explained variance", f"{told:.2f}", below, definition("critic/explained_variance").sentence)
+        below = f"of the clean outcome: {fixed(clean)}" if not math.isnan(clean) else "of the told outcome"
+        yield Tile("explained variance", fixed(told), below, definition("critic/explained_variance").sentence)
     error = _mean(recent, "critic/ece")
     if not math.isnan(error):
         clean_error = _mean(recent, "critic/ece_clean")
@@ -113,6 +113,11 @@ def glossary_rows(lines: Sequence[StepMetrics]) -> tuple[GlossaryRow, ...]:
 def percent(share: float) -> str:
     """0.4731 -> '47.3%'."""
     return f"{100 * share:.1f}%"
+
+
+def fixed(value: float) -> str:
+    """Two decimals, without a minus sign before zero."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def clock(seconds: float) -> str:

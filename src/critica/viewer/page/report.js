@@ -22,7 +22,7 @@ const smooth = (ys, w) => ys.map((_, i) => { let s = 0, n = 0; for (let j = Math
 const layout = (extra) => Object.assign({ margin: { l: 48, r: 10, t: 6, b: 36 }, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', showlegend: false,
   hovermode: 'x unified', font: { family: getComputedStyle(document.body).fontFamily, size: 11.5, color: css('--soft') },
   hoverlabel: { bgcolor: css('--card'), bordercolor: css('--line'), font: { color: css('--ink'), size: 12 } } }, extra);
-const axis = (title, extra) => Object.assign({ title: { text: title, standoff: 6 }, gridcolor: css('--line'), zerolinecolor: css('--faint'), zerolinewidth: 1, linecolor: css('--line'), automargin: true, nticks: 6 }, extra);
+const axis = (title, extra) => Object.assign({ title: { text: title, standoff: 6 }, gridcolor: css('--line'), zerolinecolor: css('--faint'), zerolinewidth: 1, linecolor: css('--line'), automargin: true, nticks: 6, exponentformat: 'power' }, extra);
 const options = { displayModeBar: false, responsive: true };
 const keyOf = (label, sentence, color, dashed) => { const k = $('span', 'key'); const i = $('i', dashed ? 'dashed' : ''); i.style.background = `var(${color})`; i.style.borderColor = `var(${color})`; k.append(i, label); k.dataset.tip = sentence; return k; };
 const frame = (home, title, says, keys) => { const card = $('section', 'card chart'), head = $('div', 'head'), ks = $('div', 'keys'); ks.append(...keys); head.append($('h3', '', title), ks); const plot = $('div', 'plot'); card.append(head, $('p', '', says), plot); home.append(card); return plot; };
