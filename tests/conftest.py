@@ -29,9 +29,9 @@ def root() -> Path:
     return ROOT
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Two test processes on two cores: a second torch thread only gets in the way."""
+    """Two test processes on two cores: a second torch thread only gets in the way. A test may have asked for more."""
     import torch
 
     torch.set_num_threads(1)

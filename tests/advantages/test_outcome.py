@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.arrays import told_batch, token_batch
+from tests.arrays import token_batch, told_batch
 
 from critica.advantages.outcome import Outcome
 from critica.advantages.standardized import Standardized

@@ -1,6 +1,7 @@
 """Verbs through the whole program: a run is trained, resumed, evaluated, compared and reported."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,8 @@ def test_plan_derives_without_training(capsys) -> None:
     assert "clipping can never bind" in capsys.readouterr().out
 
 
-def test_a_run_from_the_command_line(tmp_path: Path, capsys) -> None:
+def test_a_run_from_the_command_line(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})  # verbs take every core they see
     run = str(tmp_path / "run")
     assert main(["train", "grpo", "--steps", "2", "--run", run, "--noise", "flip:0.2:group", "--json", *SMALL]) == 0
     trained = answer(capsys)
@@ -96,6 +98,8 @@ def test_a_run_from_the_command_line(tmp_path: Path, capsys) -> None:
         ("resume nowhere", "nowhere does not exist"),
         ("report nowhere", "nowhere does not exist"),
         ("evaluate nowhere", "no run folder"),
+        ("evaluate pico --temperature 0 --samples 4", "same answer 4 times"),
+        ("evaluate pico --temperature=-1", "0 (greedy) or above"),
         ("compare nowhere elsewhere", "nowhere does not exist"),
     ],
 )

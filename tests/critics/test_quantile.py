@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.arrays import told_batch, token_batch
+from tests.arrays import token_batch, told_batch
 from tests.fakes import BigramPolicy
 
 from critica.critics.base import CriticContext
@@ -57,7 +57,7 @@ def test_starts_at_zero_with_distinct_heads_and_monotone_quantiles():
 
 def test_pinball_regression_on_a_coin_is_a_step_with_the_right_mean():
     """Bernoulli(0.3): every quantile below level .7 is 0 and every one above is 1 (value-critics note, 1.6.3)."""
-    part = QuantileCritic(1, 20, huber=0.0, consistency=0.0, tail=NO_TAIL, body=SharedTrunk())
+    part = QuantileCritic(1, 20, huber=0.0, mean=0.0, consistency=0.0, tail=NO_TAIL, body=SharedTrunk())
     outcomes = [1.0] * 30 + [0.0] * 70
     values = fit(part, outcomes, torch.ones(100, 4))
     law = values.law.values[0, 1, 0]
@@ -65,8 +65,17 @@ def test_pinball_regression_on_a_coin_is_a_step_with_the_right_mean():
     assert float(values.mean[0, 1]) == pytest.approx(0.3, abs=0.03)
 
 
+def test_the_mean_is_right_before_the_law_is():
+    """After a few updates the law is still narrow; without its own term the mean would be on the way to the median."""
+    outcomes, states = [1.0] * 65 + [0.0] * 35, torch.ones(100, 4)
+    plain = fit(QuantileCritic(1, 16, huber=0.05, mean=0.0, tail=NO_TAIL, body=SharedTrunk()), outcomes, states, 60)
+    fitted = fit(QuantileCritic(1, 16, huber=0.05, mean=1.0, tail=NO_TAIL, body=SharedTrunk()), outcomes, states, 60)
+    assert float(fitted.mean[0, 1]) == pytest.approx(0.65, abs=0.05)
+    assert abs(float(plain.mean[0, 1]) - 0.65) > abs(float(fitted.mean[0, 1]) - 0.65)
+
+
 def test_two_states_keep_their_own_laws():
-    part = QuantileCritic(2, 10, huber=0.02, tail=NO_TAIL, body=SharedTrunk())
+    part = QuantileCritic(2, 10, huber=0.02, mean=0.0, tail=NO_TAIL, body=SharedTrunk())
     states = torch.cat([torch.tensor([[2.0, 0, 0, 0]]).expand(40, 4), torch.tensor([[0, 2.0, 0, 0]]).expand(40, 4)])
     values = fit(part, [0.9] * 40 + [0.2, 0.4] * 20, states)
     assert float(values.mean[0, 1]) == pytest.approx(0.9, abs=0.03)
@@ -77,7 +86,9 @@ def test_two_states_keep_their_own_laws():
 
 def test_one_median_head_without_extras_is_the_scalar_critic_at_half_weight():
     """K = M = 1, huge threshold: |1/2| * 1/2 u^2 (value-critics note, 1.7 c)."""
-    quantile = QuantileCritic(1, 1, huber=1e6, consistency=0.0, tail=NO_TAIL, body=SharedTrunk()).build(context())
+    quantile = QuantileCritic(1, 1, huber=1e6, mean=0.0, consistency=0.0, tail=NO_TAIL, body=SharedTrunk()).build(
+        context()
+    )
     scalar = ScalarCritic(body=SharedTrunk()).build(context())
     with torch.no_grad():
         quantile.head.output_bias.fill_(0.2)

@@ -42,8 +42,8 @@ def test_demonstrations_are_a_function_of_seed_and_index(entry: MixEntry) -> Non
     assert {split_of(d.prompt) for d in first} == {"warm_start"}
 
 
-def _item(name: str, question: str, **metadata: object) -> dict[str, object]:
-    return {"question": question, "metadata": metadata}
+def _item(name: str, question: str, answer: str = "", **metadata: object) -> dict[str, object]:
+    return {"question": question, "answer": answer, "metadata": metadata}
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,14 @@ def _item(name: str, question: str, **metadata: object) -> dict[str, object]:
         ("simple_equations", {"equation": "z + 5 = 15"}, "15-5=10", "=10"),
         ("simple_equations", {"equation": "6 - k = 2"}, "2-6=-4/-1=4", "=4"),
         ("simple_equations", {"equation": "3*x = 12"}, "12/3=4", "=4"),
-        ("letter_counting", {"span": ["An", "inn", "is"], "target_letter": "n"}, "An:1 inn:3 is:3=3", "=3"),
+        ("basic_arithmetic", {"expression": "7 * 8 - 9 * 3 * 2"}, "7*8=56;9*3=27*2=54;56-54=2", "=2"),
+        ("basic_arithmetic", {"expression": "1 + 2 * 3 - 4"}, "2*3=6;1+6=7-4=3", "=3"),
+        ("basic_arithmetic", {"expression": "2 * 3 * 4"}, "2*3=6*4=24", "=24"),
+        ("basic_arithmetic", {"expression": "5 - 8 + 1"}, "5-8=-3+1=-2", "=-2"),
     ],
 )
 def test_written_out(name: str, metadata: dict[str, object], careful: str, hurried: str) -> None:
-    item = _item(name, "?", **metadata)
+    item = _item(name, "?", hurried.removeprefix("="), **metadata)
     assert demonstrate(name, item, CAREFUL, Random(0)).completion == careful
     assert demonstrate(name, item, HURRIED, Random(0)).completion == hurried
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from policies.policies_fixtures import VOCAB, tiny_model
 
 from critica.functional.random import uniforms
 from critica.policies.base import SampleLimits, SampleRequest
@@ -13,6 +12,7 @@ from critica.policies.fallback import generate_samples
 from critica.policies.families import read_stack
 from critica.policies.sampling import draw
 from critica.records.words import StopReason
+from policies.policies_fixtures import VOCAB, tiny_model
 
 END = (2,)
 FAMILIES = ("llama", "qwen2", "qwen3")

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from policies.policies_fixtures import in_double, ragged_batch, references, tiny_model, token_batch
 
 from critica.policies.families import base_model, supports
 from critica.policies.forward import HiddenForward
 from critica.policies.layout import plan_layout
+from policies.policies_fixtures import in_double, ragged_batch, references, tiny_model, token_batch
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from policies.policies_fixtures import ragged_batch, small_tokenizer, tiny_model
 
 from critica.policies.base import Backbone, SampleLimits, SampleRequest, TrainablePolicy
 from critica.policies.language_model import LanguageBackbone, LanguagePolicy, PolicyLoadError, PromptTooLong
 from critica.policies.part import Lora
 from critica.records.words import Message
+from policies.policies_fixtures import ragged_batch, small_tokenizer, tiny_model
 
 TEMPLATE = (
     "{{ '<bos>' }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<eos>{% endfor %}"

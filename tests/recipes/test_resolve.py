@@ -95,3 +95,35 @@ def test_specs_survive_toml() -> None:
     changed = change_recipe(RECIPES["grpo"], ["environment=rg:chain_sum*2+lcm", "reward=numeric:0.01"], PARTS)
     tables = tomllib.loads(write_toml(to_tables(changed, PARTS), {}))
     assert same(from_tables(tables, type(changed), PARTS, specs=SPECS), changed)
+
+
+MINE = """
+from dataclasses import dataclass
+from critica.critics.base import CriticPart
+from critica.environments.base import EnvironmentConfig
+
+@dataclass(frozen=True)
+class MyCritic(CriticPart):
+    scale: float = 1.0
+    def build(self, context): ...
+
+@dataclass(frozen=True)
+class MyTasks(EnvironmentConfig):
+    digits: int = 2
+    def build(self, seed): ...
+
+def reward(prompts, completions): return [0.0 for _ in completions]
+"""
+
+
+def test_own_parts_are_named_in_the_saved_config(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    settings = [f"critic={file}:MyCritic", "critic.scale=2", f"environment={file}:MyTasks", f"reward={file}:reward"]
+    changed = change_recipe(RECIPES["ppo"], settings, PARTS)
+    tables = tomllib.loads(write_toml(to_tables(changed, PARTS), {}))
+    assert tables["critic"] == {"use": f"{file}:MyCritic", "scale": 2.0}
+    assert tables["environment"] == {"use": f"{file}:MyTasks", "digits": 2}
+    assert same(from_tables(tables, type(changed), PARTS), changed)
+    with pytest.raises(ConfigError, match="must be a subclass of"):
+        change_recipe(RECIPES["ppo"], [f"environment={file}:MyCritic"], PARTS)

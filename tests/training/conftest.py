@@ -57,5 +57,3 @@ def small(tiny_folder):
         return replace(made, **changes)
 
     return make
-
-

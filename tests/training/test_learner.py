@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.arrays import told_batch, token_batch
+from tests.arrays import token_batch, told_batch
 from tests.fakes import BigramPolicy
 
 from critica.advantages.gae import Gae
@@ -147,7 +147,10 @@ def test_expected_reinforce_update_is_the_gradient_of_the_expected_reward():
         batch = token_batch(["css"], [0])
         grid = batch.behavior_logprobs.double()
         batch = replace(
-            batch, token_ids=torch.tensor([[0, first, second]]), behavior_logprobs=grid, temperature=torch.ones_like(grid)
+            batch,
+            token_ids=torch.tensor([[0, first, second]]),
+            behavior_logprobs=grid,
+            temperature=torch.ones_like(grid),
         )
         told = told_batch(batch, [float(reward[first, second])])
         told = replace(told, per_token=told.per_token.double(), outcome=told.outcome.double())
@@ -158,7 +161,12 @@ def test_expected_reinforce_update_is_the_gradient_of_the_expected_reward():
         credit = Outcome("none").estimate(batch, told, values, evidence)
         objective = PolicyLoss(PolicyGradient(), SequenceMeanOfTokenSums(), mismatch_cap=0.0)
         learner = Learner(
-            policy, NoBaselineCritic(), objective, (Descent(policy.trainable(), Adam(1.0)), None), Schedule(1, 1, 1, 99), 0
+            policy,
+            NoBaselineCritic(),
+            objective,
+            (Descent(policy.trainable(), Adam(1.0)), None),
+            Schedule(1, 1, 1, 99),
+            0,
         )
         learner.update(Lesson(batch, credit, None, values, evidence), TRAIN, 1)
         with torch.no_grad():

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from critica.records.supervision import Failed
 from critica.recipes.catalogue import RECIPES
+from critica.records.supervision import Failed
 from critica.rewards.base import FailurePolicy, RewardFailures
 from critica.rewards.verifiers import Function
 from critica.store.errors import CorruptCheckpoint, RunFolderBusy
@@ -181,7 +181,7 @@ def test_checkpoints_are_folders_that_transformers_opens(small, tmp_path):
 
 
 def test_a_batch_that_cannot_fit_is_refused_with_what_to_lower(small):
-    with pytest.raises(TooLarge, match="learner.tokens_per_microbatch|sampling.prompts_per_step"):
+    with pytest.raises(TooLarge, match=r"learner\.tokens_per_microbatch|sampling\.prompts_per_step"):
         refuse_too_large(small("grpo"), room_mib=1.0)
     refuse_too_large(small("grpo"), room_mib=100_000.0)
 

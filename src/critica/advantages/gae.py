@@ -52,9 +52,7 @@ class Gae(AdvantageRule):
     def __post_init__(self) -> None:
         check_discount(self.discount, self.decay)
 
-    def estimate(
-        self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence
-    ) -> Advantages:
+    def estimate(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence) -> Advantages:
         mask = values.mask & batch.sampled_mask & told.all_known[:, None]
         bootstrap = values.bootstrap.where(~told.all_known, values.bootstrap.new_zeros(()))
         advantage = gae(
@@ -86,9 +84,7 @@ class QuantileGae(AdvantageRule):
     def __post_init__(self) -> None:
         check_discount(self.discount, self.decay)
 
-    def estimate(
-        self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence
-    ) -> Advantages:
+    def estimate(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence) -> Advantages:
         if not isinstance(values.law, Quantiles):
             raise TypeError(f"QuantileGae needs a quantile critic; this one predicts {type(values.law).__name__}")
         mask = values.mask & batch.sampled_mask & told.all_known[:, None]

@@ -23,9 +23,7 @@ class Outcome(AdvantageRule):
     scale: Literal["group", "batch", "none"] = "none"
     epsilon: float = 1e-6
 
-    def estimate(
-        self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence
-    ) -> Advantages:
+    def estimate(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence) -> Advantages:
         known = told.all_known
         returns = told.per_token.sum(dim=(1, 2))
         scale = outcome_scale(self.scale, returns, known, batch.group_index, self.epsilon)

@@ -20,9 +20,7 @@ class Standardized(AdvantageRule):
     center: bool = True
     epsilon: float = 1e-6
 
-    def estimate(
-        self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence
-    ) -> Advantages:
+    def estimate(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence) -> Advantages:
         credit = self.inner.estimate(batch, told, values, evidence)
         if int(credit.mask.sum()) < 2:
             return credit

@@ -20,10 +20,10 @@ class Choice:
     recipe: Annotated[Positional[str], arg(metavar="RECIPE")]
 
     # The model to train: `pico` (ships with Critica), a folder, or a hub name.
-    policy: Annotated[str, arg(metavar="P")] = ""
+    policy: Annotated[str, arg(metavar="P", help_behavior_hint="")] = ""
 
     # What is asked: pico, digit_sum, arithmetic:3, rg:chain_sum+lcm, … or my_file.py:MyEnvironment.
-    environment: Annotated[str, arg(metavar="E")] = ""
+    environment: Annotated[str, arg(metavar="E", help_behavior_hint="")] = ""
 
     # Training steps.
     steps: Count = None
@@ -32,7 +32,7 @@ class Choice:
     seed: Seed = None
 
     # Reward noise on the training split: none, or flip:RATE:UNIT with unit sample, group or prompt.
-    noise: Annotated[str, arg(metavar="SPEC")] = ""
+    noise: Annotated[str, arg(metavar="SPEC", help_behavior_hint="")] = ""
 
     # Change one value, e.g. critic.quantiles=32, critic=group_mean or critic=my_file.py:MyCritic.
     set: Annotated[tuple[str, ...], arg(metavar="PATH=VALUE")] = ()

@@ -45,7 +45,7 @@ class Demo:
     seed: Natural = 0
 
     # The run folder to make; by default a new one under runs/.
-    run: Annotated[str, arg(metavar="DIR")] = ""
+    run: Annotated[str, arg(metavar="DIR", help_behavior_hint="")] = ""
 
     # Change one value, e.g. steps=20.
     set: Annotated[tuple[str, ...], arg(metavar="PATH=VALUE")] = ()

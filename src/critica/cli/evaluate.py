@@ -1,5 +1,6 @@
 """`critica evaluate`: held-out accuracy of a run, a policy folder or a named policy."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,14 +21,14 @@ class Evaluate:
     Examples:
       critica evaluate runs/first
       critica evaluate runs/first --samples 8              # pass@1, 2, 4 and 8
-      critica evaluate pico --environment chain_sum --temperature 0
+      critica evaluate pico --environment rg:chain_sum --temperature 0
     """
 
     # A run folder (its last policy), a model folder, or a name.
     target: Annotated[Positional[str], arg(metavar="TARGET")]
 
     # What is asked; by default what the run was trained on.
-    environment: Annotated[str, arg(metavar="E")] = ""
+    environment: Annotated[str, arg(metavar="E", help_behavior_hint="")] = ""
 
     # Held-out prompts.
     prompts: Positive = 1000
@@ -46,6 +47,7 @@ class Evaluate:
 
     def __call__(self) -> int:
         """Load, sample, score, print."""
+        self._check()
         environment = self._environment()
         from critica.training.run import EVALUATION_SEED, evaluate
 
@@ -72,3 +74,12 @@ class Evaluate:
         if self.target == "pico":
             return "pico"
         raise ConfigError(f"{self.target} is no run folder: name its tasks, for example --environment rg:chain_sum.")
+
+    def _check(self) -> None:
+        if not 0 <= self.temperature < math.inf:
+            raise ConfigError(f"--temperature is {self.temperature:g}: it is 0 (greedy) or above.")
+        if self.temperature == 0 and self.samples > 1:
+            raise ConfigError(
+                f"greedy decoding would write the same answer {self.samples} times: leave --samples out, "
+                "or use --temperature 1."
+            )

@@ -26,7 +26,7 @@ class MakePolicy:
     """
 
     # `make pico`.
-    words: Annotated[Positional[tuple[str, ...]], arg(metavar="make pico")]
+    words: Annotated[Positional[tuple[str, ...]], arg(metavar="make pico", help_behavior_hint="")]
 
     # The folder to write.
     out: Annotated[str, arg(metavar="DIR")] = "pico"

@@ -22,7 +22,7 @@ class Recipes:
     """
 
     # Nothing or `list`, or `show NAME`.
-    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[list | show NAME]")] = ()
+    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[list | show NAME]", help_behavior_hint="")] = ()
 
     # Write JSON to stdout.
     json: bool = False

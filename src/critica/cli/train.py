@@ -19,7 +19,7 @@ class Train:
 
     Examples:
       critica train dvpo --noise flip:0.2:group --steps 100 --run runs/first
-      critica train grpo --policy Qwen/Qwen3-0.6B --environment chain_sum --set policy.lora.rank=16
+      critica train grpo --policy Qwen/Qwen3-0.6B --environment rg:chain_sum --set policy.lora.rank=16
       critica train dvpo --set critic.quantiles=32 --set checkpoint.every=20
       critica train ppo --set critic=my_file.py:MyCritic
     """
@@ -27,7 +27,7 @@ class Train:
     choice: Choice
 
     # The run folder to make; by default runs/RECIPE-SEED, with a number if there is one already.
-    run: Annotated[str, arg(metavar="DIR")] = ""
+    run: Annotated[str, arg(metavar="DIR", help_behavior_hint="")] = ""
 
     # Write the result as JSON to stdout.
     json: bool = False

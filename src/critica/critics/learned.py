@@ -37,9 +37,7 @@ class LearnedCritic(ValueCritic):
         self._checked = False
 
     @abstractmethod
-    def read(
-        self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]
-    ) -> ValuePrediction:
+    def read(self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]) -> ValuePrediction:
         """Predictions from the states before each sampled token and after each row's last token."""
 
     @abstractmethod
@@ -81,7 +79,9 @@ class LearnedCritic(ValueCritic):
         folder.mkdir(parents=True, exist_ok=True)
         if self.body is not None:
             self.body.save(folder)
-        save_file({name: weight.detach().contiguous() for name, weight in self.head.state_dict().items()}, folder / HEAD_FILE)
+        save_file(
+            {name: weight.detach().contiguous() for name, weight in self.head.state_dict().items()}, folder / HEAD_FILE
+        )
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote. Raises if a tensor is missing or misshapen."""

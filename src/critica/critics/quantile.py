@@ -13,7 +13,15 @@ from critica.critics.learned import LearnedCritic
 from critica.functional.quantiles import midpoint_levels, monotone_quantiles, quantile_huber
 from critica.functional.random import torch_generator
 from critica.functional.tails import head_consistency, mean_shift, tail_curvature, tail_mean_gap, tail_shape
-from critica.records.arrays import Quantiles, Samples, Scalar, TokenBatch, ValuePrediction, ValueTargets, scatter_sampled
+from critica.records.arrays import (
+    Quantiles,
+    Samples,
+    Scalar,
+    TokenBatch,
+    ValuePrediction,
+    ValueTargets,
+    scatter_sampled,
+)
 from critica.records.losses import LossTerm, TokenMean
 
 
@@ -73,13 +81,16 @@ class QuantileCritic(CriticPart):
     with zero outputs would receive equal gradients forever, so the hidden layers differ). Trained by quantile Huber
     regression per head (Dabney et al. 2018, arXiv 1710.10044; DVPO eq. 3), the tail terms on the ensemble mean, and
     `consistency` between heads (eq. 10, normalized by K). `huber` is the threshold in units of return: at 1 and
-    returns in [0, 1] the loss would be an expectile's, so it is small; 0 is the plain pinball loss.
+    returns in [0, 1] the loss would be an expectile's, so it is smaller; 0 is the plain pinball loss. While a law is
+    still narrow its quantile loss pulls the mean to the median, which on 0/1 returns is far off, and the actor sees
+    nothing but the mean: so the mean of each head is also fitted by squared error, with weight `mean` (0: the paper).
     """
 
     heads: int = 3
     quantiles: int = 32
     hidden: int = 64
-    huber: float = 0.1
+    huber: float = 0.25
+    mean: float = 1.0
     consistency: float = 0.1
     tail: AsymmetricTail = field(default_factory=AsymmetricTail)
     body: Body = field(default_factory=OwnBody)
@@ -88,8 +99,8 @@ class QuantileCritic(CriticPart):
     def __post_init__(self) -> None:
         if self.heads < 1 or self.quantiles < 1 or self.hidden < 1:
             raise ValueError("heads, quantiles and hidden must be at least 1")
-        if self.huber < 0 or self.consistency < 0:
-            raise ValueError("huber and consistency cannot be negative")
+        if min(self.huber, self.mean, self.consistency) < 0:
+            raise ValueError("huber, mean and consistency cannot be negative")
 
     @property
     def needs_distributional_targets(self) -> bool:
@@ -137,9 +148,7 @@ class LiveQuantileCritic(LearnedCritic):
         self.part = part
         self.levels = midpoint_levels(part.quantiles)
 
-    def read(
-        self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]
-    ) -> ValuePrediction:
+    def read(self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]) -> ValuePrediction:
         quantiles, final = self.head(states), self.head(ends)
         levels = self.levels.to(quantiles)
         return ValuePrediction(
@@ -160,6 +169,9 @@ class LiveQuantileCritic(LearnedCritic):
             quantiles, self.levels.to(quantiles), samples[:, None], weights[:, None], self.part.huber or None
         ).mean((1, 2))
         terms = [self._term("value", fit, targets.mask, 1.0)]
+        if self.part.mean:
+            error = quantiles.mean(-1) - (samples * weights).sum(-1, keepdim=True)
+            terms.append(self._term("value_mean", 0.5 * error.square().mean(-1), targets.mask, self.part.mean))
         if self.part.tail.active:
             ordered = self._target_quantiles(targets, samples)
             penalty = self.part.tail.penalty(quantiles.mean(1), ordered)

@@ -42,9 +42,7 @@ class LiveScalarCritic(LearnedCritic):
         super().__init__(part.body, head, context)
         self.part = part
 
-    def read(
-        self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]
-    ) -> ValuePrediction:
+    def read(self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]) -> ValuePrediction:
         mean = scatter_sampled(self.head(states).squeeze(-1), batch.sampled_mask)
         return ValuePrediction(mean, batch.sampled_mask, bootstrap=self.head(ends).squeeze(-1))
 

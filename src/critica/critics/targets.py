@@ -67,9 +67,7 @@ class LambdaReturn(TargetRule):
 
     def build(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction) -> ValueTargets:
         mask = batch.sampled_mask & told.all_known[:, None]
-        advantage = gae(
-            told.paid, values.mean, values.bootstrap * 0, batch.node_index, mask, self.discount, self.decay
-        )
+        advantage = gae(told.paid, values.mean, values.bootstrap * 0, batch.node_index, mask, self.discount, self.decay)
         return Scalar((advantage + values.mean).where(mask, 0.0), mask)
 
 
@@ -103,7 +101,7 @@ class QuantileLambda(TargetRule):
 
 @dataclass(frozen=True, slots=True)
 class LambdaMixture(TargetRule):
-    """The law of the lambda-return as a mixture over horizons: P(horizon k) = (1-decay) decay^(k-1), the rest ends at R.
+    """The law of the lambda-return as a mixture over horizons: P(k) = (1-decay) decay^(k-1), the rest ends at R.
 
     Drawn as K stratified samples, one per quantile of the critic: sample s takes the horizon at level (s + 1/2) / K of
     the horizon's law and a quantile index from a fixed permutation. Undiscounted or discounted; at decay 1 every
@@ -134,5 +132,3 @@ def ensemble_quantiles(values: ValuePrediction) -> Float[Tensor, "N T K"]:
     if not isinstance(values.law, Quantiles):
         raise TypeError(f"these targets need a quantile critic; this one predicts {type(values.law).__name__}")
     return values.law.values.mean(2)
-
-

@@ -28,9 +28,7 @@ class LiveStream(Curriculum):
         """The request of this step (from 1)."""
         warming = self._budget.has_trainable_critic and step <= self._budget.critic_warmup_steps
         stage = Stage("critic_warmup", policy=False, critic=True) if warming else Stage("train", True, True)
-        return Request(
-            step, self._budget.prompts_per_step, self._budget.samples_per_prompt, self._budget.limits, stage
-        )
+        return Request(step, self._budget.prompts_per_step, self._budget.samples_per_prompt, self._budget.limits, stage)
 
     def draw(self, count: int) -> tuple[Task, ...]:
         """The next `count` training tasks."""

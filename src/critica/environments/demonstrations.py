@@ -5,21 +5,24 @@ the writer may lose patience and jump to the answer, doing the rest in the head:
 
     4 - 1 - 7 + 3 =        patient  `4-1=3-7=-4+3=-1`     `4-1=3=-1`     `=-1`  hurried
     5*x - 7 = 38           patient  `38+7=45/5=9`         `38+7=45=9`    `=9`   hurried
-    "n" in "an inn is"     patient  `an:1 inn:3 is:3=3`   `an:1 inn:3=3` `=3`   hurried
+    7 * 8 - 9 * 3          patient  `7*8=56;9*3=27;56-27=29`   `7*8=56=29`   `=29`  hurried
 
-(Equations are solved from left to right; letters are counted up word by word.) Every demonstration is
+(Equations are solved from left to right; products come before sums.) Every demonstration is
 right; a jump is only harder to imitate, because more happens between two tokens. Nothing in the prompt
 tells which writer will answer.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from critica.environments.mixes import MixEntry
 from critica.environments.splits import Split, split_of
+
+
+Chain = tuple[tuple[str, int], ...]  # (operator, operand), applied from left to right; the first operator is ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +71,31 @@ def final_answer(text: str) -> str:
 
 def demonstrate(name: str, item: Mapping[str, Any], writers: Writers, rng: Random) -> Demonstration:
     """A right answer to `item` of the reasoning-gym dataset `name`, as careful as the writer drawn."""
-    if name == "letter_counting":
-        span = item["metadata"]["span"]
-        shown, steps = writers.shown(len(span), rng), len(span)
-        completion = _letter_counting(span, item["metadata"]["target_letter"], shown)
-    else:
-        chain = _chain_of(name, item)
-        shown, steps = writers.shown(len(chain) - 1, rng), len(chain) - 1
-        completion = _write_chain(chain, shown)
-    return Demonstration(item["question"], completion, shown, steps)
+    steps = worked_steps(name, item)
+    shown = writers.shown(len(steps), rng)
+    text = "".join(steps[:shown])
+    if shown < len(steps):
+        text += f"={item['answer']}"
+    return Demonstration(item["question"], text, shown, len(steps))
 
 
 def shown_steps(name: str, item: Mapping[str, Any], completion: str) -> tuple[int, int]:
     """(steps written down, steps to write) of any completion, right or wrong: how careful it is."""
-    if name == "letter_counting":
-        return len(re.findall(r":\d+(?= |=)", completion)), len(item["metadata"]["span"])
-    return len(re.findall(r"(?<=\d)[-+/]-?\d+=", completion)), len(_chain_of(name, item)) - 1
+    return len(re.findall(r"(?<=\d)[-+*/]-?\d+=", completion)), len(worked_steps(name, item))
+
+
+def worked_steps(name: str, item: Mapping[str, Any]) -> tuple[str, ...]:
+    """The texts of all steps that lead to the answer of `item`; the last one ends with it."""
+    if name == "chain_sum":
+        return _worked(_terms(item["metadata"]["expression"]))
+    if name == "simple_equations":
+        return _worked(_equation(item["metadata"]["equation"]))
+    if name == "basic_arithmetic":
+        return _products_then_sum(_terms(item["metadata"]["expression"]))
+    raise ValueError(
+        f"no demonstrations are known for the reasoning-gym dataset {name!r}; "
+        "known are chain_sum, simple_equations, basic_arithmetic"
+    )
 
 
 def items(entry: MixEntry, seed: int, split: Split | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -106,24 +118,12 @@ def demonstrations(entry: MixEntry, seed: int, writers: Writers, split: Split) -
         yield demonstrate(entry.name, item, writers, Random(f"{seed}/{entry.name}/{index}"))
 
 
-def _chain_of(name: str, item: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
-    """The calculation as (operator, operand), applied from left to right; the first operator is ``""``."""
-    if name == "chain_sum":
-        return _terms(item["metadata"]["expression"])
-    if name == "simple_equations":
-        return _equation(item["metadata"]["equation"])
-    raise ValueError(
-        f"no demonstrations are known for the reasoning-gym dataset {name!r}; "
-        "known are chain_sum, simple_equations, letter_counting"
-    )
-
-
-def _terms(expression: str) -> tuple[tuple[str, int], ...]:
+def _terms(expression: str) -> Chain:
     first, *rest = expression.split(" ")
     return ("", int(first)), *((op, int(value)) for op, value in zip(rest[::2], rest[1::2], strict=True))
 
 
-def _equation(equation: str) -> tuple[tuple[str, int], ...]:
+def _equation(equation: str) -> Chain:
     """``a*x + b = c`` as ``c - b / a``, left to right; steps by nothing (b = 0, a = 1) are left out."""
     left, right = equation.split(" = ")
     coefficient, constant = 0, 0
@@ -143,24 +143,39 @@ def _equation(equation: str) -> tuple[tuple[str, int], ...]:
     return tuple(chain)
 
 
-def _write_chain(chain: Sequence[tuple[str, int]], shown: int) -> str:
-    """`shown` steps with their results, then a jump if any step is left."""
+def _value(chain: Chain) -> int:
+    """The chain applied from left to right. Raises ValueError for a division that leaves a rest."""
     total = chain[0][1]
-    text = str(total) if shown else ""
-    for index, (op, operand) in enumerate(chain[1:]):
-        if op == "/":
-            quotient, rest = divmod(total, operand)
-            if rest:
-                raise ValueError(f"{total} is no multiple of {operand}: the item's solution is not whole")
-            total = quotient
+    for op, operand in chain[1:]:
+        if op == "/" and total % operand:
+            raise ValueError(f"{total} is no multiple of {operand}: the item's solution is not whole")
+        total = (
+            {"+": total + operand, "-": total - operand, "*": total * operand}[op] if op != "/" else total // operand
+        )
+    return total
+
+
+def _worked(chain: Chain) -> tuple[str, ...]:
+    """One text a step: the operand copied, then the result so far; the first step starts with the first operand."""
+    texts = [f"{op}{operand}={_value(chain[: i + 2])}" for i, (op, operand) in enumerate(chain[1:])]
+    return (f"{chain[0][1]}{texts[0]}", *texts[1:]) if texts else ()
+
+
+def _products_then_sum(chain: Chain) -> tuple[str, ...]:
+    """Each product worked out on its own line, so to say (`;` ends it), then the sum of the terms."""
+    products: list[Chain] = []
+    signs: list[str] = []
+    for op, operand in chain:
+        if op == "*":
+            products[-1] = (*products[-1], (op, operand))
         else:
-            total = total + operand if op == "+" else total - operand
-        if index < shown:
-            text += f"{op}{operand}={total}"
-    return text if shown == len(chain) - 1 else f"{text}={total}"
-
-
-def _letter_counting(span: Sequence[str], letter: str, shown: int) -> str:
-    counts = [word.lower().count(letter) for word in span]
-    steps = (f"{word}:{sum(counts[: index + 1])}" for index, word in enumerate(span[:shown]))
-    return f"{' '.join(steps)}={sum(counts)}"
+            products.append((("", operand),))
+            signs.append(op)
+    terms = tuple((sign, _value(product)) for sign, product in zip(signs, products, strict=True))
+    lines = [_worked(line) for line in (*products, terms)]
+    return tuple(
+        f";{step}" if first and before else step
+        for number, line in enumerate(lines)
+        for before in [any(lines[:number])]
+        for first, step in zip((True, *[False] * len(line)), line, strict=False)
+    )

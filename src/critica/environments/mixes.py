@@ -35,7 +35,7 @@ PICO_TASKS: tuple[MixEntry, ...] = (
                 "min_terms": 3,
                 "max_terms": 4,
                 "min_value": 1,
-                "max_value": 12,
+                "max_value": 16,
                 "operators_weights": [
                     0.5,
                     0.5,
@@ -45,8 +45,18 @@ PICO_TASKS: tuple[MixEntry, ...] = (
         ),
     ),
     MixEntry(
-        name="letter_counting",
+        name="basic_arithmetic",
         weight=1.0,
-        config=MappingProxyType({"min_words": 4, "max_words": 6}),
+        config=MappingProxyType(
+            {
+                "min_terms": 4,
+                "max_terms": 5,
+                "min_digits": 1,
+                "max_digits": 1,
+                "operators": ["+", "-", "*"],
+                "allow_parentheses": False,
+                "allow_negation": False,
+            }
+        ),
     ),
 )

@@ -58,7 +58,9 @@ class PolicyLoss:
     ) -> tuple[tuple[LossTerm, ...], tuple[Metric, ...]]:
         """Loss terms of these rows and what to report about them."""
         mask = self.mask(batch, credit)
-        values, metrics = self.surrogate.values(scores.policy_logprobs, scores.proximal_logprobs, credit.advantage, mask)
+        values, metrics = self.surrogate.values(
+            scores.policy_logprobs, scores.proximal_logprobs, credit.advantage, mask
+        )
         if self.mismatch_cap:
             weight = truncated_importance(scores.proximal_logprobs, batch.behavior_logprobs, self.mismatch_cap)
             values = values * weight.detach()

@@ -83,8 +83,8 @@ class Learner:
     bounds memory and changes nothing else.
     """
 
-    policy: Adam = field(default_factory=lambda: Adam(learning_rate=1e-6))
-    critic: Adam = field(default_factory=lambda: Adam(learning_rate=1e-5))
+    policy: Adam = field(default_factory=Adam)
+    critic: Adam = field(default_factory=Adam)
     policy_epochs: int = 1
     updates_per_epoch: int = 1
     critic_epochs: int = 1

@@ -25,6 +25,7 @@ DVPO = Recipe(
         "critic.tail.lower": CodeSays("0.1 in the re-implementation; the paper's sweep finds 0.1 best"),
         "critic.tail.upper": CodeSays("0.1 in the re-implementation"),
         "critic.huber": OurChoice("at 1 and returns in [0, 1] the loss would be an expectile's", paper="1"),
+        "critic.mean": OurChoice("fits the mean directly: narrow laws pull it to the median meanwhile", paper="0"),
         "critic.tail.curvature": OurChoice("a 0/1 return's quantile function is a step", paper="on"),
         "target": OurChoice("the exact mixture; the paper's quantile-wise average is target=quantile_lambda", paper="eq. 2"),
         "target.decay": OurChoice("as the advantage's", paper="not stated"),

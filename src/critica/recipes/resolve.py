@@ -5,17 +5,32 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from critica.environments.base import EnvironmentConfig
 from critica.environments.catalogue import parse_environment
 from critica.recipes.base import OurChoice, Recipe
-from critica.recipes.coercion import ConfigError, nearest
+from critica.recipes.coercion import ConfigError, issubclass_safe, nearest
 from critica.recipes.config import Catalogue, Specs, apply_sets, from_tables
 from critica.recipes.toml import read_toml
+from critica.recipes.user_parts import is_user_part, load_object
 from critica.rewards.catalogue import parse_reward
 from critica.rewards.noise import parse_noise
 
 # Parts that have a spec of their own on the command line: `--environment rg:lcm`, `--noise flip:0.2:group`.
-SPECS: Specs = MappingProxyType({"environment": parse_environment, "reward": parse_reward, "noise": parse_noise})
 BASE = "base"  # the key of a TOML file that names the recipe to start from
+
+
+def read_environment(spec: str) -> EnvironmentConfig:
+    """`parse_environment`, with a user's own class loaded so that the saved config can name it again."""
+    if not is_user_part(spec):
+        return parse_environment(spec)
+    part = load_object(spec)
+    if not issubclass_safe(part, EnvironmentConfig):
+        raise ConfigError(f"{spec} must be a subclass of critica.environments.base.EnvironmentConfig with `build(seed)`.")
+    return part()
+
+
+# Parts that have a short spec of their own: `--environment rg:lcm`, `--noise flip:0.2:group`.
+SPECS: Specs = MappingProxyType({"environment": read_environment, "reward": parse_reward, "noise": parse_noise})
 
 
 def find_recipe(name: str, recipes: Mapping[str, Recipe], parts: Catalogue) -> Recipe:

@@ -95,7 +95,9 @@ class RewardBatch:
         require_shape(self, "known", self.known, (rows, count))
         require_shape(self, "confidence", self.confidence, (rows, count))
         require(self.per_token.shape[0] == rows and self.per_token.shape[2] == count, self, "per_token is not N T J")
-        require(bool((self.outcome.isnan() == ~self.known).all()), self, "NaN and `known` disagree: missing is not zero")
+        require(
+            bool((self.outcome.isnan() == ~self.known).all()), self, "NaN and `known` disagree: missing is not zero"
+        )
         require_finite(self, "per_token", self.per_token)
 
     @property

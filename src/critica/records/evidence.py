@@ -54,7 +54,9 @@ class Evidence:
     def __getitem__(self, kind: type[Kind]) -> Kind:
         if kind not in self._items:
             held = ", ".join(sorted(item.__name__ for item in self._items)) or "nothing"
-            raise RecordError(f"Evidence holds {held}, not {kind.__name__}: the part that reads it must list it in `needs`")
+            raise RecordError(
+                f"Evidence holds {held}, not {kind.__name__}: the part that reads it must list it in `needs`"
+            )
         return self._items[kind]  # type: ignore[return-value]
 
     def __contains__(self, kind: type) -> bool:

@@ -43,7 +43,9 @@ def gather(
     rewards: list[Reward] = []
     away: list[LedgerEntry] = []
     slot = 0
-    for round_number in range(1, admission.max_rounds + 1):
+    rounds = 0
+    while len(groups) < request.prompts and rounds < admission.max_rounds:
+        rounds += 1
         tasks = curriculum.draw(request.prompts - len(groups))
         collected = collect(policy, tasks, request, supervision.seed, slot)
         slot += len(tasks)
@@ -51,19 +53,19 @@ def gather(
         for group, verdicts in zip(collected, scored, strict=True):
             reason = admission.rejects(verdicts)
             if reason:
-                away += [LedgerEntry(t.trajectory_id, group.task.task_id, "filtered", reason) for t in group.trajectories]
+                away += [
+                    LedgerEntry(t.trajectory_id, group.task.task_id, "filtered", reason) for t in group.trajectories
+                ]
             else:
                 groups.append(group)
                 rewards += verdicts
-        if len(groups) == request.prompts:
-            break
     if not groups:
         raise NothingGathered(
             f"step {request.step}: none of {slot} groups passed {type(admission).__name__} in {admission.max_rounds}"
             " rounds; the tasks are all too easy, all too hard, or the reward never varies:"
             " look at the rewards (critica train … --set admission=accept_all), or raise admission.max_rounds"
         )
-    return Gathered(tuple(groups), tuple(rewards), tuple(away), round_number)
+    return Gathered(tuple(groups), tuple(rewards), tuple(away), rounds)
 
 
 def collect(policy: Policy, tasks: tuple[Task, ...], request: Request, seed: int, first_slot: int) -> list[Group]:

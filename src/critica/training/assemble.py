@@ -8,8 +8,8 @@ from critica.environments.base import Environment
 from critica.functional.random import stream_key
 from critica.policies.base import SampleLimits
 from critica.policies.language_model import LanguagePolicy
-from critica.records.evidence import ProximalLogprobs
 from critica.recipes.base import Recipe
+from critica.records.evidence import ProximalLogprobs
 from critica.rewards.base import RewardSource
 from critica.rollout.gather import Supervision
 from critica.training.learner import Learner, Schedule

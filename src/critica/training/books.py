@@ -10,10 +10,8 @@ class UnbalancedBooks(RuntimeError):
     """A sample was counted twice or not at all."""
 
 
-def close_books(
-    gathered: Gathered, batch: TokenBatch, credit: Advantages, stage: Stage
-) -> tuple[LedgerEntry, ...]:
-    """One entry per sample and per prompt; raises `UnbalancedBooks` unless in = trained + masked + filtered + failed."""
+def close_books(gathered: Gathered, batch: TokenBatch, credit: Advantages, stage: Stage) -> tuple[LedgerEntry, ...]:
+    """One entry per sample and prompt; raises `UnbalancedBooks` unless in = trained + masked + filtered + failed."""
     counted = credit.mask.any(-1).tolist()
     flat = credit.zero_variance.tolist()
     task_of = {t.trajectory_id: g.task.task_id for g in gathered.groups for t in g.trajectories}

@@ -10,6 +10,7 @@ from critica.evaluation.measure import measure
 from critica.recipes.base import Recipe
 from critica.records.arrays import Metric
 from critica.records.run import Progress, StageSeconds, StepRecord
+from critica.records.words import Task
 from critica.rollout.gather import Supervision, gather
 from critica.rollout.place import place
 from critica.rollout.tokenize import tokenize
@@ -74,7 +75,7 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
             ledger = close_books(gathered, batch, credit, request.stage)
             panel = measure(
                 batch, gathered.rewards, told, values, credit, reports,
-                ledger=ledger, sources=[group.task.environment for group in gathered.groups for _ in group.trajectories],
+                ledger=ledger, sources=[source_of(g.task) for g in gathered.groups for _ in g.trajectories],
             )  # fmt: skip
         progress = advanced(progress, step, panel.metrics, state.policy.version, len(gathered.groups))
         with clock.stage("append"):
@@ -86,6 +87,11 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
             parts.saver.after(progress, last=step == recipe.steps or interrupt.asked)
         parts.reporter.step(record)
     return progress
+
+
+def source_of(task: Task) -> str:
+    """The data set that a mix drew this task from, or the environment itself."""
+    return str(task.info.get("dataset", task.environment))
 
 
 def advanced(progress: Progress, step: int, metrics: tuple[Metric, ...], version: int, prompts: int) -> Progress:

@@ -92,5 +92,3 @@ def score(policy: TrainablePolicy, batch: TokenBatch, states: torch.Tensor) -> t
     mask = batch.sampled_mask
     flat = token_logprobs(policy.logits(states), batch.token_ids[mask], batch.temperature[mask])
     return scatter_sampled(flat, mask).to(batch.behavior_logprobs.dtype)
-
-

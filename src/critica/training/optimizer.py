@@ -56,7 +56,7 @@ class Optimizer:
         """Restore what `tensors` gave. Raises if a moment belongs to no parameter."""
         self.updates = int(kept["updates"])
         place = dict(zip(self.names, self.parameters, strict=True))
-        state: dict[nn.Parameter, dict[str, Tensor]] = {}
+        state: dict[Tensor, dict[str, Tensor]] = {}
         for entry, value in kept.items():
             if entry == "updates":
                 continue
@@ -65,4 +65,5 @@ class Optimizer:
                 raise ValueError(f"the checkpoint's optimizer knows {name!r}, which is not trained here")
             state.setdefault(place[name], {})[key] = value.clone()
         self.adam.state.clear()
-        self.adam.state.update(state)
+        for parameter, moments in state.items():
+            self.adam.state[parameter] = moments

@@ -9,6 +9,7 @@ from critica.objectives.surrogates import ClippedRatio
 from critica.policies.shape import ModelShape, read_shape
 from critica.recipes.base import Recipe
 from critica.records.evidence import ReferenceLogprobs
+from critica.training.rates import with_rates
 
 MIB = 2**20
 
@@ -19,6 +20,8 @@ class Plan:
 
     policy_parameters: int
     critic_parameters: int
+    policy_learning_rate: float
+    critic_learning_rate: float
     trajectories_per_step: int
     policy_updates_per_step: int
     policy_updates: int
@@ -39,6 +42,7 @@ class Plan:
 
 def plan(recipe: Recipe) -> Plan:
     """Work the recipe out. Reads the model's config.json, never its weights."""
+    recipe = with_rates(recipe)
     shape = read_shape(recipe.policy.path)
     body = critic_parameters(recipe, shape)
     environment = recipe.environment.build(recipe.seed)
@@ -52,6 +56,8 @@ def plan(recipe: Recipe) -> Plan:
     return Plan(
         policy_parameters=shape.parameters,
         critic_parameters=body,
+        policy_learning_rate=recipe.learner.policy.learning_rate,
+        critic_learning_rate=recipe.learner.critic.learning_rate,
         trajectories_per_step=rows,
         policy_updates_per_step=updates,
         policy_updates=max(0, learning) * updates,
@@ -99,9 +105,11 @@ def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:
     if isinstance(body_of(recipe), SharedTrunk) and learner.critic_epochs != learner.policy_epochs:
         said.append("learner.critic_epochs is idle: on a shared trunk the critic learns in the policy's own passes")
     if learner.updates_per_epoch > sampling.prompts_per_step:
-        said.append(f"learner.updates_per_epoch={learner.updates_per_epoch} exceeds the prompts of a step: some are empty")
+        said.append(
+            f"learner.updates_per_epoch={learner.updates_per_epoch} exceeds the prompts of a step"
+        )
     if learned and sampling.samples_per_prompt > 1:
-        said.append("a learned critic needs no siblings: more prompts with fewer samples each cover more of the task")
+        said.append("a learned critic needs no siblings: more prompts with fewer samples cover more")
     if recipe.checkpoint.every > recipe.steps:
         said.append("checkpoint.every exceeds the steps: only the start and the end are saved")
     if learner.critic_warmup_steps >= recipe.steps:
@@ -117,10 +125,12 @@ def describe(planned: Plan, recipe: Recipe) -> str:
         ("policy", f"{recipe.policy.path}, {planned.policy_parameters:,} parameters"),
         ("critic", f"{type(recipe.critic).__name__}, {planned.critic_parameters:,} parameters"),
         ("prompts_per_step", str(sampling.prompts_per_step)),
-        ("samples_per_prompt", f"{sampling.samples_per_prompt}  ->  {planned.trajectories_per_step} trajectories a step"),
+        ("samples_per_prompt", f"{sampling.samples_per_prompt}  ->  {planned.trajectories_per_step} trajectories"),
         ("tokens_per_microbatch", f"{learner.tokens_per_microbatch:,}"),
         ("updates", f"{planned.policy_updates:,} of the policy, {planned.critic_updates:,} of the critic"),
-        ("answers", f"at most {planned.longest_answer_tokens} tokens; at most {planned.sampled_tokens_at_most:,} in all"),
+        ("learning rates", f"policy {planned.policy_learning_rate:g}"
+                           + (f", critic {planned.critic_learning_rate:g}" if planned.critic_parameters else "")),
+        ("answers", f"up to {planned.longest_answer_tokens} tokens; {planned.sampled_tokens_at_most:,} in all at most"),
         ("memory", f"about {planned.memory_mib:,.0f} MiB beside the libraries: weights {planned.weights_mib:,.0f},"
                    f" gradients and moments {planned.optimizer_mib:,.0f}, activations {planned.activations_mib:,.0f},"
                    f" decoding {planned.cache_mib:,.0f}"),
@@ -128,5 +138,3 @@ def describe(planned: Plan, recipe: Recipe) -> str:
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {text}" for name, text in rows]
     return "\n".join([*lines, *(f"note: {remark}" for remark in planned.remarks)])
-
-

@@ -69,7 +69,9 @@ class Lines:
         self.spoke = now
         spent, made = now - self.start, record.step - self.first
         left = spent / max(made, 1) * (self.steps - record.step)
-        line = f"step {record.step}/{self.steps}  eta {clock(left)}  {describe(values)}  {self.tokens / spent:,.0f} tok/s"
+        line = (
+            f"step {record.step}/{self.steps}  eta {clock(left)}  {describe(values)}  {self.tokens / spent:,.0f} tok/s"
+        )
         self.stream.write(f"\r\033[K{line}" if self.live else line + "\n")
         self.stream.flush()
 

@@ -29,6 +29,7 @@ from critica.training.interrupt import Interrupt
 from critica.training.loop import Parts, run_loop
 from critica.training.memory import refuse_too_large
 from critica.training.progress import Reporter, Silent
+from critica.training.rates import with_rates
 from critica.training.saving import Saver
 
 EVALUATION_SEED = 20_251
@@ -68,6 +69,7 @@ def train(
 ) -> TrainResult:
     """Train by this recipe into a new run folder. Raises `RunFolderBusy` if it already holds a run."""
     configure(threads_of(recipe))
+    recipe = with_rates(recipe)
     refuse_too_large(recipe)
     store = RunFolder.create(run, manifest_of(recipe, parent), config_text(recipe))
     with store:
@@ -130,9 +132,7 @@ def _train(
     return TrainResult(store.path, progress, finished, before, after)
 
 
-def evaluate_both(
-    recipe: Recipe, policy: Policy, run: Path, name: str
-) -> tuple[OutcomeReport, ...]:
+def evaluate_both(recipe: Recipe, policy: Policy, run: Path, name: str) -> tuple[OutcomeReport, ...]:
     """Held-out accuracy at temperature 1 and greedy, saved with the run under these names."""
     reports = []
     environment = recipe.environment.build(HELD_OUT_SEED)
@@ -206,5 +206,3 @@ def manifest_of(recipe: Recipe, parent: str = "") -> RunManifest:
         noise=recipe.noise.name,
         parent_run=parent,
     )
-
-

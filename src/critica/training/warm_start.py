@@ -71,14 +71,14 @@ Accuracy is exact match by the dataset's scorer, with 95% Wilson intervals. A ca
 class PicoRecipe:
     """Everything that decides pico's weights besides seed and thread count."""
 
-    steps: int = 1100
-    rows: tuple[int, ...] = (16, 40, 40)  # one number a task
+    steps: int = 900
+    rows: tuple[int, ...] = (16, 32, 32)  # one number a task
     learning_rate: float = 4e-3
     warmup_steps: int = 100
     decay_share: float = 0.4
     weight_decay: float = 0.01
-    prompts_per_task: int = 20_000
-    vocabulary_size: int = 448
+    prompts_per_task: int = 16_000
+    vocabulary_size: int = 400
     width: int = 128
     layers: int = 5
     heads: int = 4
