@@ -55,10 +55,8 @@ def _item(name: str, question: str, answer: str = "", **metadata: object) -> dic
         ("simple_equations", {"equation": "z + 5 = 15"}, "15-5=10", "=10"),
         ("simple_equations", {"equation": "6 - k = 2"}, "2-6=-4/-1=4", "=4"),
         ("simple_equations", {"equation": "3*x = 12"}, "12/3=4", "=4"),
-        ("basic_arithmetic", {"expression": "7 * 8 - 9 * 3 * 2"}, "7*8=56;9*3=27*2=54;56-54=2", "=2"),
-        ("basic_arithmetic", {"expression": "1 + 2 * 3 - 4"}, "2*3=6;1+6=7-4=3", "=3"),
-        ("basic_arithmetic", {"expression": "2 * 3 * 4"}, "2*3=6*4=24", "=24"),
-        ("basic_arithmetic", {"expression": "5 - 8 + 1"}, "5-8=-3+1=-2", "=-2"),
+        ("leg_counting", {"animals": {"tiger": 3, "crab": 1, "duck": 2}}, "12+10=22+4=26", "=26"),
+        ("leg_counting", {"animals": {"leech": 8, "woodlouse": 2}}, "0+28=28", "=28"),
     ],
 )
 def test_written_out(name: str, metadata: dict[str, object], careful: str, hurried: str) -> None:

@@ -18,7 +18,10 @@ END = (2,)
 FAMILIES = ("llama", "qwen2", "qwen3")
 
 
-def prompts(shapes: tuple[tuple[int, int], ...] = ((5, 4), (9, 3), (1, 1), (7, 5)), seed: int = 0) -> list[SampleRequest]:
+SHAPES = ((5, 4), (9, 3), (1, 1), (7, 5))
+
+
+def prompts(shapes: tuple[tuple[int, int], ...] = SHAPES, seed: int = 0) -> list[SampleRequest]:
     """Requests of (prompt length, samples), each with streams of its own."""
     rng = np.random.default_rng(seed)
     return [
@@ -58,9 +61,8 @@ def test_behavior_logprobs_equal_recomputed_ones(family: str, temperature: float
     for tied, seed in ((True, 0), (False, 1)):
         model = tiny_model(family, tied, seed)
         requests = prompts(seed=seed)
-        for samples, request in zip(
-            Decoder(read_stack(model), END, False).sample(requests, SampleLimits(20, temperature), 0), requests, strict=True
-        ):
+        made = Decoder(read_stack(model), END, False).sample(requests, SampleLimits(20, temperature), 0)
+        for samples, request in zip(made, requests, strict=True):
             for sample in samples:
                 wanted = logprobs(model, request.prompt_ids, sample.token_ids, temperature)
                 assert np.allclose(sample.logprobs, wanted, atol=1e-4)

@@ -1,5 +1,6 @@
 """What a benchmark is: a name, a purpose, and a run that writes NAME.json and NAME.md and can be cut off anywhere."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +28,16 @@ class Bench:
     run: Callable[[Order], Path]
 
 
+SOURCE = Path(__file__).parents[2]
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """For processes that a bench starts: this very Critica, and this many threads in every library."""
+    paths = [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH", "")])]
+    counts = {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS")}
+    return {**os.environ, **counts, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 class BenchFailed(RuntimeError):
     """A benchmark could not go on; what was measured until then is kept."""
 
@@ -40,12 +51,12 @@ def say(text: str) -> None:
 class Eta:
     """How long the rest takes, judged by what was done since this was made."""
 
-    units: float
-    done: float = 0.0
+    units: int
+    done: int = 0
     start: float = field(default_factory=time.monotonic)
 
-    def after(self, units: float) -> str:
+    def after(self, units: int) -> str:
         """Count `units` as done; returns `eta 3:20`."""
         self.done += units
-        left = (time.monotonic() - self.start) / self.done * max(0.0, self.units - self.done)
+        left = (time.monotonic() - self.start) / self.done * max(0, self.units - self.done)
         return f"eta {int(left) // 60}:{int(left) % 60:02d}"

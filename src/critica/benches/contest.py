@@ -1,5 +1,6 @@
 """Contenders of one match side by side: each a process that waits its turn, so that one alone works at any time."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from critica.benches.base import BenchFailed
+from critica.benches.base import BenchFailed, child_environment
 from critica.benches.machine import relative_command
 from critica.benches.neighbors import others, peak_mib, usage
 from critica.benches.readings import Journal, Reading
@@ -49,7 +50,6 @@ class Running:
         self.contender = contender
         self._log_path = log
         self._log = log.open("w")
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         self._process = subprocess.Popen(
             contender.command,
             stdin=subprocess.PIPE,
@@ -57,7 +57,7 @@ class Running:
             stderr=self._log,
             text=True,
             bufsize=1,
-            env={**os.environ, **{name: str(threads) for name in names}},
+            env=child_environment(threads),
         )
         self._selector = selectors.DefaultSelector()
         assert self._process.stdout is not None
@@ -70,8 +70,9 @@ class Running:
     def order(self, units: int) -> dict[str, list[float]]:
         """Let it work: seconds and sampled tokens of each unit."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"go {units}\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it is gone: the answer that does not come tells with what words
+            self._process.stdin.write(f"go {units}\n")
+            self._process.stdin.flush()
         return self._answer(UNIT_SECONDS * units)
 
     def read(self, number: int) -> Reading:

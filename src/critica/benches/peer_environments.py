@@ -1,4 +1,4 @@
-"""The peers' own Python environments under .peers/, made when they are missing; a machine without network does without."""
+"""The peers' own Python environments under .peers/, made when missing; without a network the bench does without."""
 
 import subprocess
 import sys

@@ -1,7 +1,7 @@
 """The speed bench: Critica beside HF generate and TRL in one run, in turns; every reading and the table are written."""
 
+import hashlib
 import json
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,8 +78,6 @@ def signature(match: Match) -> str:
     """What its readings depend on: our code, the contenders' scripts, their commands."""
     scripts = "".join(path.read_text() for path in sorted([*PEERS.glob("*.py"), *PEERS.parent.glob("*_contender.py")]))
     commands = repr([(c.name, c.command, c.units) for c in match.contenders])
-    import hashlib
-
     own = hashlib.blake2b((scripts + commands).encode(), digest_size=6).hexdigest()
     return f"{source_digest()}-{own}"
 
@@ -134,6 +132,3 @@ def write(
 
 
 SPEED = Bench("speed", "decoding and whole training steps beside HF generate and TRL", SpeedSettings, run_speed)
-
-if __name__ == "__main__":
-    run_speed(Order(settings=tuple(sys.argv[1:])))

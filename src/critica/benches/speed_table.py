@@ -61,10 +61,12 @@ def speed_table(
         " with the extremes. A round counts as disturbed if other processes used more than 0.1 cores; disturbed rounds"
         " are left out where there are others.\n",
         "`default`: the peer as it comes, in fp32, without gradient checkpointing (TRL's own default has it on: slower,"
-        " less memory; the row `checkpointing` shows it). `fast`: the same peer with oneDNN's fp32 products, quiet"
-        " malloc and eager attention. GRPO runs without a reference on both sides. PPO runs with a full-size separate"
-        " critic and a reference on both sides, because TRL's always reads one; the recipe itself has none. Ours"
-        " includes reward workers, metrics and the run folder; no side writes checkpoints.\n",
+        " less memory; the row `checkpointing` shows it). `fast`: the same peer with what makes it faster"
+        " on this machine and keeps fp32: quiet malloc, and oneDNN's products with eager attention where they are exact"
+        " (on processors with AMX they are not, and are left out). GRPO runs without a reference on both sides. PPO"
+        " runs with a full-size separate critic and a reference on both sides, because TRL's always reads one; the"
+        " recipe itself has none. Ours includes reward workers, metrics and the run folder; no side writes"
+        " checkpoints.\n",
     ]
     for size, facts in policies.items():
         rows = [verdict for of_size, verdict in verdicts if of_size == size]
@@ -78,8 +80,8 @@ def speed_table(
 
 
 def _rows(verdicts: Sequence[Verdict]) -> str:
-    head = "| what | ratio | bound | | first | second | rounds' ratios | rounds | disturbed |\n|---|---|---|---|---|---|---|---|---|"
-    return "\n".join([head, *map(_row, verdicts)]) + "\n"
+    head = "| what | ratio | bound | | first | second | rounds' ratios | rounds | disturbed |"
+    return "\n".join([head, "|---" * 9 + "|", *map(_row, verdicts)]) + "\n"
 
 
 def _row(v: Verdict) -> str:

@@ -56,14 +56,16 @@ def main() -> None:
     budget = Budget(given.prompts, given.group, SampleLimits(given.max_new, 1.0, least), 0, True)
     state = replace(assembly.state, curriculum=recipe.curriculum.build(assembly.environment, budget))
     try:
-        with tempfile.TemporaryDirectory() as place:
-            with RunFolder.create(Path(place) / "run", manifest_of(recipe), "# a benchmark\n") as store:
-                saver = Saver(store.checkpoints, state, FOREVER)
-                parts = Parts(state, assembly.supervision, assembly.learner, store, saver, PacedReporter(pace))
-                pace.ready(torch=torch.__version__, onednn_matmul=report.paths.onednn_matmul, recipe=recipe.name)
-                pace.begin()
-                with training_matmuls():
-                    run_loop(recipe, parts, Progress(), Interrupt())
+        with (
+            tempfile.TemporaryDirectory() as place,
+            RunFolder.create(Path(place) / "run", manifest_of(recipe), "# a benchmark\n") as store,
+        ):
+            saver = Saver(store.checkpoints, state, FOREVER)
+            parts = Parts(state, assembly.supervision, assembly.learner, store, saver, PacedReporter(pace))
+            pace.ready(torch=torch.__version__, onednn_matmul=report.paths.onednn_matmul, recipe=recipe.name)
+            pace.begin()
+            with training_matmuls():
+                run_loop(recipe, parts, Progress(), Interrupt())
     finally:
         assembly.close()
 

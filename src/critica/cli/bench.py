@@ -1,16 +1,21 @@
 """`critica bench`: the benchmarks, whose results are committed under benchmarks/."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from critica.cli.numbers import Positive
+from critica.cli.output import say, show
+from critica.recipes.coercion import ConfigError, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """Run a benchmark, or all. Leave the machine alone meanwhile: a busy neighbor halves the numbers.
+
+    What was measured is kept as it comes: the same command goes on after an interruption.
 
     Examples:
       critica bench speed
@@ -26,10 +31,24 @@ class Bench:
     # Where the results are written.
     out: Annotated[str, arg(metavar="DIR")] = "benchmarks"
 
+    # Where what is measured is kept until a benchmark is done.
+    work: Annotated[str, arg(metavar="DIR")] = "build/bench"
+
+    # Change one setting of the benchmark.
+    set: Annotated[tuple[str, ...], arg(metavar="FIELD=VALUE")] = ()
+
     def __call__(self) -> int:
-        """Run and write."""
-        from pathlib import Path
+        """Run the benchmarks of that name, print the table that each wrote."""
+        from critica.benches.base import Order
+        from critica.benches.catalogue import BENCHES
 
-        from critica.benches.catalogue import run_bench
-
-        return run_bench(self.name, seeds=self.seeds, out=Path(self.out))
+        if self.name != "all" and self.name not in BENCHES:
+            known = ", ".join(["all", *BENCHES])
+            raise ConfigError(f"there is no benchmark {self.name!r}{nearest(self.name, BENCHES)}. There are: {known}.")
+        if self.name == "all" and self.set:
+            raise ConfigError("--set changes one benchmark's settings: name it instead of `all`.")
+        for bench in BENCHES.values() if self.name == "all" else (BENCHES[self.name],):
+            say(f"{bench.name}: {bench.purpose}")
+            written = bench.run(Order(Path(self.out), Path(self.work), self.seeds, self.set))
+            show(written.read_text())
+        return 0

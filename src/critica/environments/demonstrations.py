@@ -5,9 +5,9 @@ the writer may lose patience and jump to the answer, doing the rest in the head:
 
     4 - 1 - 7 + 3 =        patient  `4-1=3-7=-4+3=-1`     `4-1=3=-1`     `=-1`  hurried
     5*x - 7 = 38           patient  `38+7=45/5=9`         `38+7=45=9`    `=9`   hurried
-    7 * 8 - 9 * 3          patient  `7*8=56;9*3=27;56-27=29`   `7*8=56=29`   `=29`  hurried
+    3 tigers, 1 crab, 2 ducks  patient  `12+10=22+4=26`    `12+10=22=26`  `=26`  hurried
 
-(Equations are solved from left to right; products come before sums.) Every demonstration is
+(Equations are solved from left to right; legs are added up kind by kind.) Every demonstration is
 right; a jump is only harder to imitate, because more happens between two tokens. Nothing in the prompt
 tells which writer will answer.
 """
@@ -20,7 +20,6 @@ from typing import Any
 
 from critica.environments.mixes import MixEntry
 from critica.environments.splits import Split, split_of
-
 
 Chain = tuple[tuple[str, int], ...]  # (operator, operand), applied from left to right; the first operator is ""
 
@@ -81,7 +80,7 @@ def demonstrate(name: str, item: Mapping[str, Any], writers: Writers, rng: Rando
 
 def shown_steps(name: str, item: Mapping[str, Any], completion: str) -> tuple[int, int]:
     """(steps written down, steps to write) of any completion, right or wrong: how careful it is."""
-    return len(re.findall(r"(?<=\d)[-+*/]-?\d+=", completion)), len(worked_steps(name, item))
+    return len(re.findall(r"(?<=\d)[-+/]-?\d+=", completion)), len(worked_steps(name, item))
 
 
 def worked_steps(name: str, item: Mapping[str, Any]) -> tuple[str, ...]:
@@ -90,11 +89,11 @@ def worked_steps(name: str, item: Mapping[str, Any]) -> tuple[str, ...]:
         return _worked(_terms(item["metadata"]["expression"]))
     if name == "simple_equations":
         return _worked(_equation(item["metadata"]["equation"]))
-    if name == "basic_arithmetic":
-        return _products_then_sum(_terms(item["metadata"]["expression"]))
+    if name == "leg_counting":
+        return _worked(_legs(item["metadata"]["animals"]))
     raise ValueError(
         f"no demonstrations are known for the reasoning-gym dataset {name!r}; "
-        "known are chain_sum, simple_equations, basic_arithmetic"
+        "known are chain_sum, simple_equations, leg_counting"
     )
 
 
@@ -147,11 +146,12 @@ def _value(chain: Chain) -> int:
     """The chain applied from left to right. Raises ValueError for a division that leaves a rest."""
     total = chain[0][1]
     for op, operand in chain[1:]:
-        if op == "/" and total % operand:
-            raise ValueError(f"{total} is no multiple of {operand}: the item's solution is not whole")
-        total = (
-            {"+": total + operand, "-": total - operand, "*": total * operand}[op] if op != "/" else total // operand
-        )
+        if op == "/":
+            total, rest = divmod(total, operand)
+            if rest:
+                raise ValueError(f"a division by {operand} leaves {rest}: the item's solution is not whole")
+        else:
+            total = total + operand if op == "+" else total - operand
     return total
 
 
@@ -161,21 +161,9 @@ def _worked(chain: Chain) -> tuple[str, ...]:
     return (f"{chain[0][1]}{texts[0]}", *texts[1:]) if texts else ()
 
 
-def _products_then_sum(chain: Chain) -> tuple[str, ...]:
-    """Each product worked out on its own line, so to say (`;` ends it), then the sum of the terms."""
-    products: list[Chain] = []
-    signs: list[str] = []
-    for op, operand in chain:
-        if op == "*":
-            products[-1] = (*products[-1], (op, operand))
-        else:
-            products.append((("", operand),))
-            signs.append(op)
-    terms = tuple((sign, _value(product)) for sign, product in zip(signs, products, strict=True))
-    lines = [_worked(line) for line in (*products, terms)]
-    return tuple(
-        f";{step}" if first and before else step
-        for number, line in enumerate(lines)
-        for before in [any(lines[:number])]
-        for first, step in zip((True, *[False] * len(line)), line, strict=False)
-    )
+def _legs(animals: Mapping[str, int]) -> Chain:
+    """The legs of each kind, added up."""
+    from reasoning_gym.arithmetic.leg_counting import ANIMALS
+
+    first, *rest = (count * ANIMALS[animal] for animal, count in animals.items())
+    return ("", first), *(("+", legs) for legs in rest)

@@ -45,18 +45,8 @@ PICO_TASKS: tuple[MixEntry, ...] = (
         ),
     ),
     MixEntry(
-        name="basic_arithmetic",
+        name="leg_counting",
         weight=1.0,
-        config=MappingProxyType(
-            {
-                "min_terms": 4,
-                "max_terms": 5,
-                "min_digits": 1,
-                "max_digits": 1,
-                "operators": ["+", "-", "*"],
-                "allow_parentheses": False,
-                "allow_negation": False,
-            }
-        ),
+        config=MappingProxyType({"min_animals": 3, "max_animals": 4, "min_instances": 1, "max_instances": 9}),
     ),
 )

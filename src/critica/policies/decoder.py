@@ -13,12 +13,12 @@ from critica.functional import random
 from critica.policies.base import Sample, SampleLimits, SampleRequest
 from critica.policies.cache import arrange
 from critica.policies.families import Stack
+from critica.policies.native_step import NativeDecoding, flat_grid
 from critica.policies.sampling import draw, end_table
 from critica.policies.step import DecodeWeights, Decoding
 from critica.records.words import StopReason
 
 CACHE_BYTES = 2 << 30  # rows decode together while their cache fits here
-LIVE_SHARE = 0.75  # finished rows are dropped once at most this share is still writing
 
 
 class DecodeControl(Protocol):
@@ -47,14 +47,23 @@ class Decoder:
     """Samples continuations for one `Stack`. Nothing outlives a call: weights are read anew each time.
 
     The rows of a request share their prompt's keys and values. A row's tokens depend on its own prompt and its own
-    uniforms, never (beyond rounding) on which rows decode beside it.
+    uniforms, never (beyond rounding) on which rows decode beside it. `packed` and `native` allow this processor's fast
+    paths (see `numerics` and `kernels`); they change no result beyond rounding.
     """
 
-    def __init__(self, stack: Stack, end_ids: tuple[int, ...], packed: bool, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        end_ids: tuple[int, ...],
+        packed: bool,
+        cache_bytes: int = CACHE_BYTES,
+        native: bool = True,
+    ) -> None:
         self._stack = stack
         self._end_ids = end_ids
         self._packed = packed
         self._cache_bytes = cache_bytes
+        self._native = native
 
     @torch.inference_mode()
     def sample(
@@ -67,7 +76,7 @@ class Decoder:
         """Continue every request; the token of stream s at step t is drawn with uniform t of (seed, "decode", *s)."""
         if limits.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens is {limits.max_new_tokens}; a sample has at least one token: ask for 1")
-        weights = DecodeWeights(self._stack, self._packed)
+        weights = DecodeWeights(self._stack, self._packed, self._native)
         made: list[list[Sample]] = [[] for _ in requests]
         for members in self._chunks(requests, limits):
             pages = self._decode(weights, requests, members, limits, seed, control)
@@ -117,8 +126,14 @@ class Decoder:
         ends = end_table(self._end_ids, weights.vocabulary, device)
 
         owners = np.searchsorted(used, [i for i, _ in members])
-        grid = arrange(owners, np.arange(rows))
-        decoding, hidden = Decoding.prefill(weights, [requests[i].prompt_ids for i in used], grid, steps)
+        asked = [requests[i].prompt_ids for i in used]
+        decoding: Decoding | NativeDecoding
+        if weights.native is not None:
+            grid = flat_grid(owners)
+            decoding, hidden = NativeDecoding.prefill(weights, asked, grid, steps)
+        else:
+            grid = arrange(owners, np.arange(rows))
+            decoding, hidden = Decoding.prefill(weights, asked, grid, steps)
         live = torch.from_numpy(grid.rows).to(device)  # the row behind each slot; -1: nobody
         writing = live >= 0
         for t in range(steps):
@@ -143,7 +158,7 @@ class Decoder:
             left = int(writing.sum())
             if left == 0 or t + 1 == steps:
                 break
-            if left <= LIVE_SHARE * writing.shape[0]:
+            if left <= decoding.live_share * writing.shape[0]:
                 kept = writing.nonzero().squeeze(-1)
                 chosen, live = chosen[kept], live[kept]
                 grid = decoding.keep(kept.cpu().numpy(), t)

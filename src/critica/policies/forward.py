@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from critica.functional import logprobs
 from critica.policies.families import Layer, Stack, base_model, is_plain, read_stack, supports
 from critica.policies.layout import Block, Layout, plan_layout
-from critica.policies.operators import collect, rms_norm, rotate, spread, swiglu
+from critica.policies.operators import collect, norm_rotate, rms_norm, spread, swiglu
 from critica.records.arrays import TokenBatch
 
 F = nn.functional
@@ -77,9 +77,9 @@ def _run(stack: Stack, layout: Layout) -> Float[Tensor, "M D"]:
     """Every layer over the packed tokens; the result is not yet normed."""
     x = F.embedding(layout.token_ids, stack.embedding.weight)
     angles = layout.positions.to(x.device).float().unsqueeze(1) * stack.inverse_frequencies()
-    cos, sin = (t.to(x.dtype).unsqueeze(1) for t in (angles.cos(), angles.sin()))
+    turns = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
     for layer in stack.layers:
-        x = x + _attention(stack, layer, layout, rms_norm(x, layer.attention_norm.weight, stack.epsilon), cos, sin)
+        x = x + _attention(stack, layer, layout, rms_norm(x, layer.attention_norm.weight, stack.epsilon), turns)
         x = x + _mlp(layer, rms_norm(x, layer.mlp_norm.weight, stack.epsilon))
     return x
 
@@ -101,20 +101,22 @@ def _joined(x: Float[Tensor, "M D"], *linears: nn.Module) -> Float[Tensor, "M ou
 
 
 def _attention(
-    stack: Stack, layer: Layer, layout: Layout, x: Float[Tensor, "M D"], cos: Tensor, sin: Tensor
+    stack: Stack, layer: Layer, layout: Layout, x: Float[Tensor, "M D"], turns: tuple[Tensor, Tensor]
 ) -> Float[Tensor, "M D"]:
     joined = _joined(x, layer.query, layer.key, layer.value).view(x.shape[0], -1, stack.head_width)
-    turned, value = joined.split([stack.heads + stack.key_heads, stack.key_heads], 1)
+    weight = None
     if layer.query_norm is not None and layer.key_norm is not None:
-        weights = [layer.query_norm.weight] * stack.heads + [layer.key_norm.weight] * stack.key_heads
-        turned = rms_norm(turned, torch.stack(weights), stack.epsilon)
-    query, key = rotate(turned, cos, sin).split([stack.heads, stack.key_heads], 1)
+        weight = torch.stack([layer.query_norm.weight] * stack.heads + [layer.key_norm.weight] * stack.key_heads)
+    query, key, value = norm_rotate(joined, weight, turns, stack.heads, stack.epsilon, stack.head_width**-0.5)
     parts = [_attend(stack, block, query, key, value) for block in layout.blocks]
     return layer.output(parts[0] if len(parts) == 1 else torch.cat(parts))
 
 
 def _attend(stack: Stack, block: Block, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "m HD"]:
-    """softmax(q k^T / sqrt(d) + bias) v for one block, each key-value head serving H / key_heads query heads."""
+    """softmax(q k^T + bias) v for one block, each key-value head serving H / key_heads query heads.
+
+    The query already carries the factor 1 / sqrt(d).
+    """
     rows, width, heads, shared = block.rows, block.width, stack.key_heads, stack.heads // stack.key_heads
     size = stack.head_width
     own = [_grid(part[block.start : block.stop], block) for part in (query, key, value)]
@@ -125,14 +127,14 @@ def _attend(stack: Stack, block: Block, query: Tensor, key: Tensor, value: Tenso
     bias = block.bias.to(query.dtype)
     queries = own[0].view(rows, width, heads, shared, size).permute(0, 2, 3, 1, 4)
     if query.device.type == "cpu":
-        scaled = (queries * size**-0.5).reshape(rows * heads, shared * width, size)
-        scores = torch.bmm(scaled, keys.reshape(rows * heads, -1, size).transpose(1, 2))
+        queries = queries.reshape(rows * heads, shared * width, size)
+        scores = torch.bmm(queries, keys.reshape(rows * heads, -1, size).transpose(1, 2))
         scores = scores.view(rows, heads * shared, width, -1).add_(bias)
         weights = scores.softmax(-1).view(rows * heads, shared * width, -1)
         mixed = torch.bmm(weights, values.reshape(rows * heads, -1, size))
     else:
         wide = queries.reshape(rows, heads * shared, width, size)
-        mixed = F.scaled_dot_product_attention(wide, keys, values, attn_mask=bias, enable_gqa=True)
+        mixed = F.scaled_dot_product_attention(wide, keys, values, attn_mask=bias, scale=1.0, enable_gqa=True)
     out = mixed.view(rows, heads, shared, width, size).permute(0, 3, 1, 2, 4).reshape(rows * width, -1)
     return out if block.slots is None else collect(out, block.slots)
 

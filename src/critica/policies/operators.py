@@ -5,6 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from critica.policies.kernels import Kernels, kernels_for
+
 
 def rms_norm(x: Float[Tensor, "*M D"], weight: Float[Tensor, "*W D"], epsilon: float) -> Float[Tensor, "*M D"]:
     """y = w * x / sqrt(mean_d x_d^2 + epsilon), computed in fp32 or better (Zhang and Sennrich 2019, arXiv 1910.07467).
@@ -19,6 +21,13 @@ class _RmsNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        native = kernels_for(x) if weight.dim() == 1 and weight.dtype == x.dtype else None
+        ctx.native = native  # type: ignore[attr-defined]
+        if native is not None:
+            out, scale = torch.empty_like(x), x.new_empty((*x.shape[:-1], 1))
+            native.rms_norm(x, weight, out, scale, epsilon)
+            ctx.save_for_backward(x, weight, scale)
+            return out
         wide = x if x.dtype == torch.float64 else x.float()
         norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
         scale = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
@@ -30,6 +39,10 @@ class _RmsNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, scale = ctx.saved_tensors
+        native: Kernels | None = ctx.native  # type: ignore[attr-defined]
+        if native is not None:
+            made, for_weight = native.rms_norm_backward(x, weight, scale, grad.contiguous())
+            return made, for_weight, None
         hat = x.to(scale.dtype) * scale
         grad = grad.to(scale.dtype)
         for_weight = None
@@ -53,6 +66,9 @@ class _Swiglu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, gate_up: Tensor) -> Tensor:
         ctx.save_for_backward(gate_up)
+        ctx.native = kernels_for(gate_up)  # type: ignore[attr-defined]
+        if ctx.native is not None:  # type: ignore[attr-defined]
+            return ctx.native.swiglu(gate_up, gate_up.new_empty((gate_up.shape[0], gate_up.shape[1] // 2)))  # type: ignore[attr-defined]
         gate, up = gate_up.chunk(2, -1)
         return torch.nn.functional.silu(gate).mul_(up)
 
@@ -60,12 +76,63 @@ class _Swiglu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor]:
         (gate_up,) = ctx.saved_tensors
+        if ctx.native is not None:  # type: ignore[attr-defined]
+            return (ctx.native.swiglu_backward(gate_up, grad.contiguous()),)  # type: ignore[attr-defined]
         gate, up = gate_up.chunk(2, -1)
         made = torch.empty_like(gate_up)
         for_gate, for_up = made.chunk(2, -1)
         torch.mul(grad, torch.nn.functional.silu(gate), out=for_up)
         torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=for_gate)
         return (made,)
+
+
+def norm_rotate(
+    joined: Float[Tensor, "M W d"],
+    weight: Float[Tensor, "turned d"] | None,
+    angles: tuple[Float[Tensor, "M half"], Float[Tensor, "M half"]],
+    heads: int,
+    epsilon: float,
+    factor: float,
+) -> tuple[Float[Tensor, "M H d"], Float[Tensor, "M K d"], Float[Tensor, "M K d"]]:
+    """Split a joined projection into normed, rotated queries (times `factor`), likewise keys, and values.
+
+    W = H + 2 K heads; `weight` has one row for each of the H + K normed heads, or is None where the family has no
+    norm there; `angles` are cosines and sines.
+    """
+    key_heads = (joined.shape[1] - heads) // 2
+    if kernels_for(joined) is not None and angles[0].dtype == joined.dtype:
+        return _NormRotate.apply(joined, weight, *angles, heads, epsilon, factor)
+    turned, value = joined.split([heads + key_heads, key_heads], 1)
+    if weight is not None:
+        turned = rms_norm(turned, weight, epsilon)
+    query, key = rotate(turned, *(part.unsqueeze(1) for part in angles)).split([heads, key_heads], 1)
+    return query * factor, key, value
+
+
+class _NormRotate(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, joined: Tensor, weight: Tensor | None, cos: Tensor, sin: Tensor, heads: int, epsilon: float,
+        factor: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        native = kernels_for(joined)
+        assert native is not None
+        key_heads = (joined.shape[1] - heads) // 2
+        query, key, value, scale = native.norm_rotate(joined, weight, (cos, sin), heads, key_heads, epsilon, factor)
+        ctx.save_for_backward(joined, weight, scale, cos, sin)
+        ctx.native, ctx.factor = native, factor  # type: ignore[attr-defined]
+        return query, key, value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        joined, weight, scale, cos, sin = ctx.saved_tensors
+        query, key, value = (grad.contiguous() for grad in grads)
+        native: Kernels = ctx.native  # type: ignore[attr-defined]
+        made, for_weight = native.norm_rotate_backward(
+            (joined, weight, scale), (cos, sin), (query, key, value), ctx.factor  # type: ignore[attr-defined]
+        )
+        return made, for_weight, None, None, None, None, None
 
 
 def rotate(

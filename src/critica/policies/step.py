@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from critica.policies.cache import Grid, LayerCache, arrange, fresh
 from critica.policies.families import Layer, Stack
+from critica.policies.kernels import kernels_for
 from critica.policies.projections import Projection, Separate, join
 
 F = nn.functional
@@ -19,17 +20,17 @@ PREFILL_TOKENS = 1 << 14
 class DecodeLayer:
     """One layer's products. A norm weight is None where it was folded into the product that follows."""
 
-    def __init__(self, stack: Stack, layer: Layer, folded: bool, packed: bool) -> None:
+    def __init__(self, stack: Stack, layer: Layer, folded: bool, paired: bool, packed: bool) -> None:
         attention, mlp = layer.attention_norm.weight.detach(), layer.mlp_norm.weight.detach()  # type: ignore[operator]
         inner = (layer.query, layer.key, layer.value)
         self.attention_norm = None if folded else attention
         self.mlp_norm = None if folded else mlp
         self.head_norm: Float[Tensor, "heads d"] | None = None
-        order = interleaved(stack) if folded else None
+        order = interleaved(stack) if paired else None
         if layer.query_norm is not None and layer.key_norm is not None:
             weights = [layer.query_norm.weight] * stack.heads + [layer.key_norm.weight] * stack.key_heads
             norm = torch.stack(weights).detach()
-            self.head_norm = norm.unflatten(-1, (2, -1)).mT.flatten(-2).contiguous() if folded else norm
+            self.head_norm = norm.unflatten(-1, (2, -1)).mT.flatten(-2).contiguous() if paired else norm
         self.qkv: Projection | Separate
         self.gate_up: Projection | Separate
         if folded:
@@ -55,15 +56,21 @@ def interleaved(stack: Stack) -> Int[Tensor, "out"]:
 
 
 class DecodeWeights:
-    """A stack's weights, read for one call of the decoder."""
+    """A stack's weights, read for one call of the decoder.
 
-    def __init__(self, stack: Stack, packed: bool) -> None:
+    `folded`: norm weights are multiplied into the products that follow. `native`: the compiled kernels run the rest
+    of the layer. `paired`: without them, rotary pairs are made neighbors.
+    """
+
+    def __init__(self, stack: Stack, packed: bool, native: bool = True) -> None:
         linears = [linear for layer in stack.layers for linear in layer.linears]
         held = sum(p.numel() * p.element_size() for linear in linears for p in linear.parameters())
         self.folded = stack.dtype in (torch.float32, torch.float64) and held <= COPIED_BYTES
         self.stack = stack
-        self.layers = [DecodeLayer(stack, layer, self.folded, packed) for layer in stack.layers]
         self.embedding = stack.embedding.weight.detach()  # type: ignore[operator]
+        self.native = kernels_for(self.embedding) if native and self.folded else None
+        self.paired = self.folded and self.native is None
+        self.layers = [DecodeLayer(stack, layer, self.folded, self.paired, packed) for layer in stack.layers]
         self.final_norm = stack.final_norm.weight.detach()  # type: ignore[operator]
         head = stack.head
         if head is None:
@@ -78,16 +85,18 @@ class DecodeWeights:
         return self.head.into(hidden, made)
 
     def rotations(self, positions: Int[Tensor, "n"]) -> tuple[Tensor, Tensor]:
-        """cos + i sin as one complex tensor when folded (and an empty one), else cos and sin."""
+        """cos + i sin as one complex tensor when paired (and an empty one), else cos and sin."""
         angles = positions.float().unsqueeze(1) * self.stack.inverse_frequencies()
-        if self.folded:
+        if self.paired:
             wide = angles.cos().to(self.stack.dtype), angles.sin().to(self.stack.dtype)
             return torch.complex(*wide), angles.new_zeros(0)
         return angles.cos().to(self.stack.dtype), angles.sin().to(self.stack.dtype)
 
 
 class Decoding:
-    """The state of one chunk of rows: where each row is, and every layer's cache."""
+    """The state of one chunk of rows in torch's own operations: where each row is, and every layer's cache."""
+
+    live_share = 0.75  # finished rows are dropped, which moves the cache, once at most this share still writes
 
     def __init__(
         self, weights: DecodeWeights, grid: Grid, prompt_lengths: Tensor, caches: list[LayerCache], steps: int
@@ -130,21 +139,10 @@ class Decoding:
         cls, weights: DecodeWeights, prompts: Sequence[Sequence[int]], grid: Grid, steps: int
     ) -> tuple["Decoding", Float[Tensor, "slots D"]]:
         """Read every prompt once; returned with the final-normed state after each slot's prompt."""
-        device = weights.stack.device
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-        width = int(lengths.max())
-        shape = (len(prompts), weights.stack.key_heads, width, weights.stack.head_width)
-        stored = [
-            (weights.embedding.new_zeros(shape), weights.embedding.new_zeros(shape)) for _ in weights.stack.layers
-        ]
-        count = max(1, PREFILL_TOKENS // width)
-        ends = [
-            _prefill(weights, prompts[a : a + count], [(k[a : a + count], v[a : a + count]) for k, v in stored])
-            for a in range(0, len(prompts), count)
-        ]
-        parents = torch.from_numpy(grid.parents).to(device).repeat_interleave(grid.size)
+        lengths, stored, ends = read_prompts(weights, prompts)
+        parents = torch.from_numpy(grid.parents).to(ends.device).repeat_interleave(grid.size)
         state = cls(weights, grid, lengths, fresh(stored, grid, steps), steps)
-        return state, torch.cat(ends)[parents]
+        return state, ends[parents]
 
     def keep(self, slots: Int[np.ndarray, "kept"], written: int) -> Grid:
         """Drop every other slot; the returned grid's `rows` number the kept ones in the order given."""
@@ -186,7 +184,7 @@ class Decoding:
         split = turned.view(-1, grid.size, stack.heads + stack.key_heads, stack.head_width)
         query = split[:, :, : stack.heads].unflatten(2, (stack.key_heads, -1))
         own_key, own_value = (part[:, :, :, at].transpose(1, 2) for part in (cache.keys, cache.values))
-        rotate = _rotate_pairs if self._weights.folded else _rotate_halves
+        rotate = _rotate_pairs if self._weights.paired else _rotate_halves
         rotate(query, *queries, self._query.transpose(1, 2))
         rotate(split[:, :, stack.heads :], *keys, own_key)
         own_value.copy_(heads[:, stack.heads + stack.key_heads :].view(own_value.shape))
@@ -210,6 +208,23 @@ class Decoding:
         return self._mixed
 
 
+def read_prompts(
+    weights: DecodeWeights, prompts: Sequence[Sequence[int]]
+) -> tuple[Int[Tensor, "B"], list[tuple[Tensor, Tensor]], Float[Tensor, "B D"]]:
+    """Read every prompt once: lengths, each layer's keys and values [B K P d], and the final-normed state after it."""
+    stack = weights.stack
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=stack.device)
+    width = int(lengths.max())
+    shape = (len(prompts), stack.key_heads, width, stack.head_width)
+    stored = [(weights.embedding.new_zeros(shape), weights.embedding.new_zeros(shape)) for _ in stack.layers]
+    count = max(1, PREFILL_TOKENS // width)
+    ends = [
+        _prefill(weights, prompts[a : a + count], [(k[a : a + count], v[a : a + count]) for k, v in stored])
+        for a in range(0, len(prompts), count)
+    ]
+    return lengths, stored, torch.cat(ends)
+
+
 def _prefill(
     weights: DecodeWeights, prompts: Sequence[Sequence[int]], stored: list[tuple[Tensor, Tensor]]
 ) -> Float[Tensor, "B D"]:
@@ -223,7 +238,7 @@ def _prefill(
     x = F.embedding(tokens, weights.embedding)
     rotation = tuple(part.unsqueeze(1) if part.numel() else part for part in weights.rotations(slots % width))
     turned = stack.heads + stack.key_heads
-    rotate = _rotate_pairs if weights.folded else _rotate_halves
+    rotate = _rotate_pairs if weights.paired else _rotate_halves
     for layer, (keys, values) in zip(weights.layers, stored, strict=True):
         normed = _norm(x, layer.attention_norm, stack.epsilon, torch.empty_like(x))
         heads = layer.qkv.into(normed, x.new_empty((x.shape[0], layer.qkv.out_features)))

@@ -72,13 +72,13 @@ class PicoRecipe:
     """Everything that decides pico's weights besides seed and thread count."""
 
     steps: int = 900
-    rows: tuple[int, ...] = (16, 32, 32)  # one number a task
+    rows: tuple[int, ...] = (20, 32, 28)  # one number a task
     learning_rate: float = 4e-3
     warmup_steps: int = 100
     decay_share: float = 0.4
     weight_decay: float = 0.01
     prompts_per_task: int = 16_000
-    vocabulary_size: int = 400
+    vocabulary_size: int = 476
     width: int = 128
     layers: int = 5
     heads: int = 4

@@ -1,7 +1,7 @@
 """Peer: transformers' `generate` on the shared prompts, sampling at temperature 1, ids in and ids out."""
 
 from pacing import Pace
-from task import arguments, prepare, read_tasks
+from task import arguments, prepare, product_error, read_tasks
 
 
 def main() -> None:
@@ -28,7 +28,10 @@ def main() -> None:
             )  # fmt: skip
         return int((out[:, ids.shape[1] :] != tokenizer.pad_token_id).sum())
 
-    pace.ready(torch=torch.__version__, transformers=transformers.__version__, attention=attention)
+    pace.ready(
+        torch=torch.__version__, transformers=transformers.__version__, attention=attention,
+        product_error=product_error(),
+    )  # fmt: skip
     pace.serve(unit)
 
 

@@ -3,7 +3,7 @@
 import tempfile
 
 from pacing import Pace
-from task import arguments, prepare, read_tasks, reward
+from task import arguments, prepare, product_error, read_tasks, reward
 
 
 def main() -> None:
@@ -37,8 +37,9 @@ def main() -> None:
     def right(completions, answer, **columns):
         return [reward(text, wanted) for text, wanted in zip(completions, answer, strict=True)]
 
+    rows = given.prompts * given.group
     settings = trl.GRPOConfig(
-        output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, per_device_train_batch_size=given.prompts * given.group,
+        output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, per_device_train_batch_size=rows,
         num_generations=given.group, gradient_accumulation_steps=1, max_completion_length=given.max_new, beta=0.0,
         num_iterations=1, max_steps=100_000, save_strategy="no", report_to=[], temperature=1.0, top_k=0,
         gradient_checkpointing=given.checkpointing, disable_tqdm=True,
@@ -51,7 +52,7 @@ def main() -> None:
     trainer.add_callback(Paced())
     pace.ready(
         torch=torch.__version__, transformers=transformers.__version__, trl=trl.__version__, attention=attention,
-        checkpointing=given.checkpointing,
+        checkpointing=given.checkpointing, product_error=product_error(),
     )  # fmt: skip
     trainer.train()
 

@@ -6,7 +6,7 @@ It only takes a reward model; its scores are replaced by the shared rule.
 import tempfile
 
 from pacing import Pace
-from task import arguments, prepare, read_tasks, reward
+from task import arguments, prepare, product_error, read_tasks, reward
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def main() -> None:
     trainer.add_callback(Paced())
     pace.ready(
         torch=torch.__version__, transformers=transformers.__version__, trl=trl.__version__, attention=attention,
-        checkpointing=given.checkpointing,
+        checkpointing=given.checkpointing, product_error=product_error(),
     )  # fmt: skip
     trainer.train()
 

@@ -1,0 +1,210 @@
+"""The compiled kernels of `kernels.c`: built once per machine, checked against torch, and done without where either fails."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+SOURCE = Path(__file__).with_name("kernels.c")
+FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fPIC", "-std=c11", "-fno-math-errno")
+FALLBACK_FLAGS = ("-O3", "-fopenmp", "-fPIC", "-std=c11", "-fno-math-errno")
+BUILD_SECONDS = 60
+LANES, PARTS = 16, 32  # as in kernels.c
+OFF = "CRITICA_KERNELS"  # set it to 0 to do without
+
+
+@dataclass(frozen=True, slots=True)
+class KernelReport:
+    """The kernels, or why there are none. `error` is the worst difference from torch, relative to the largest entry."""
+
+    kernels: "Kernels | None"
+    error: float
+    reason: str
+
+
+class Kernels:
+    """Typed doors to the compiled functions. Tensors are fp32, on the CPU and contiguous; threads are torch's."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        pointer, index, real, small = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
+        shapes = {
+            "rms_norm": [pointer] * 4 + [index] * 2 + [real, small],
+            "rms_norm_backward": [pointer] * 6 + [index] * 2 + [small],
+            "swiglu": [pointer] * 2 + [index] * 2 + [small],
+            "swiglu_backward": [pointer] * 3 + [index] * 2 + [small],
+            "norm_rotate": [pointer] * 8 + [index] * 4 + [real] * 2 + [small],
+            "norm_rotate_backward": [pointer] * 10 + [index] * 4 + [real, small],
+            "decode_attention": [pointer] * 13 + [index] * 8 + [real, small],
+        }
+        for name, arguments in shapes.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = arguments, None
+        self._library = library
+
+    def rms_norm(self, x: Tensor, weight: Tensor | None, out: Tensor, scale: Tensor | None, epsilon: float) -> None:
+        """out = weight * x / sqrt(mean x^2 + epsilon); `scale` keeps the reciprocal root."""
+        rows, width = x.numel() // x.shape[-1], x.shape[-1]
+        self._library.rms_norm(_at(x), _at(weight), _at(out), _at(scale), rows, width, epsilon, torch.get_num_threads())
+
+    def rms_norm_backward(self, x: Tensor, weight: Tensor, scale: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of x and of the weight."""
+        rows, width = x.numel() // x.shape[-1], x.shape[-1]
+        made, parts = torch.empty_like(x), x.new_empty((PARTS, width))
+        self._library.rms_norm_backward(
+            _at(x), _at(weight), _at(scale), _at(grad), _at(made), _at(parts), rows, width, torch.get_num_threads()
+        )
+        return made, parts.sum(0)
+
+    def swiglu(self, gate_up: Tensor, out: Tensor) -> Tensor:
+        """out = silu(gate) * up."""
+        self._library.swiglu(_at(gate_up), _at(out), out.shape[0], out.shape[1], torch.get_num_threads())
+        return out
+
+    def swiglu_backward(self, gate_up: Tensor, grad: Tensor) -> Tensor:
+        """The gradient of gate and up."""
+        made = torch.empty_like(gate_up)
+        rows, width = grad.shape
+        self._library.swiglu_backward(_at(gate_up), _at(grad), _at(made), rows, width, torch.get_num_threads())
+        return made
+
+    def norm_rotate(
+        self,
+        joined: Tensor,
+        weight: Tensor | None,
+        angles: tuple[Tensor, Tensor],
+        heads: int,
+        key_heads: int,
+        epsilon: float,
+        factor: float,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Queries, keys, values, and what backward needs of the norm."""
+        rows, _, size = joined.shape
+        query, key = joined.new_empty((rows, heads, size)), joined.new_empty((rows, key_heads, size))
+        value = torch.empty_like(key)
+        scale = joined.new_empty((rows, heads + key_heads)) if weight is not None else joined.new_empty(0)
+        pointers = (joined, weight, *angles, query, key, value, scale)
+        sizes = (rows, heads, key_heads, size)
+        self._library.norm_rotate(*map(_at, pointers), *sizes, epsilon, factor, torch.get_num_threads())
+        return query, key, value, scale
+
+    def norm_rotate_backward(
+        self,
+        saved: tuple[Tensor, Tensor | None, Tensor],
+        angles: tuple[Tensor, Tensor],
+        grads: tuple[Tensor, Tensor, Tensor],
+        factor: float,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The gradients of the joined projection and of the norm's weight; `saved` is (joined, weight, scale)."""
+        joined, weight, scale = saved
+        heads, key_heads, size = grads[0].shape[1], grads[1].shape[1], joined.shape[2]
+        made = torch.empty_like(joined)
+        parts = joined.new_empty((PARTS, heads + key_heads, size)) if weight is not None else None
+        pointers = (joined, weight, scale, *angles, *grads, made, parts)
+        sizes = (joined.shape[0], heads, key_heads, size)
+        self._library.norm_rotate_backward(*map(_at, pointers), *sizes, factor, torch.get_num_threads())
+        return made, None if parts is None else parts.sum(0)
+
+    def decode_attention(
+        self,
+        joined: Float[Tensor, "n W"],
+        weight: Tensor | None,
+        angles: tuple[Tensor, Tensor],
+        places: tuple[Tensor, Tensor, Tensor],
+        prompt: tuple[Tensor, Tensor],
+        own: tuple[Tensor, Tensor],
+        out: Float[Tensor, "n HD"],
+        at: int,
+        epsilon: float,
+    ) -> None:
+        """One decode step's attention. `places` is (parent, slot, prompt lengths); caches are (keys, values) in blocks."""
+        threads = torch.get_num_threads()
+        key_heads, prompt_width, size = prompt[1].shape[1:]
+        room = own[1].shape[2]
+        width = prompt_width + room + 3 * LANES + size
+        work = joined.new_empty((threads, width))
+        pointers = (joined, weight, *angles, *places, *prompt, *own, out, work)
+        sizes = (width, joined.shape[0], out.shape[1] // size, key_heads, size, prompt_width, room, at)
+        self._library.decode_attention(*map(_at, pointers), *sizes, epsilon, threads)
+
+
+def blocked(keys: Float[Tensor, "B K T d"]) -> Float[Tensor, "B K blocks d lanes"]:
+    """Keys as `decode_attention` reads them: 16 tokens side by side for each dimension."""
+    groups, heads, width, size = keys.shape
+    padded = torch.nn.functional.pad(keys, (0, 0, 0, -width % LANES))
+    return padded.view(groups, heads, -1, LANES, size).transpose(-1, -2).contiguous()
+
+
+def _at(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def kernels_for(x: Tensor) -> Kernels | None:
+    """The kernels, if this tensor is what they work on."""
+    fits = x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous() and not torch.is_autocast_enabled("cpu")
+    return kernels().kernels if fits else None
+
+
+@cache
+def kernels() -> KernelReport:
+    """Build (once per machine, about 2 s; kept in the user's cache folder), load and check the kernels."""
+    if os.environ.get(OFF, "1") == "0":
+        return KernelReport(None, float("nan"), f"switched off by {OFF}=0")
+    if platform.system() != "Linux":
+        return KernelReport(None, float("nan"), f"built on Linux only, and this is {platform.system()}")
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        return KernelReport(None, float("nan"), "no C compiler (cc) found; install gcc to decode and train faster")
+    try:
+        made = Kernels(ctypes.CDLL(str(_build(compiler))))
+    except (OSError, AttributeError, subprocess.SubprocessError) as error:
+        return KernelReport(None, float("nan"), f"the kernels could not be built: {error}")
+    from critica.policies.kernel_check import TOLERANCE, worst_error
+
+    error = worst_error(made)
+    if not error < TOLERANCE:
+        return KernelReport(None, error, f"the kernels differ from torch by {error:.1e} on this machine")
+    return KernelReport(made, error, "")
+
+
+def _build(compiler: str) -> Path:
+    """The shared library for this source, compiler and processor; published by an atomic rename."""
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=BUILD_SECONDS).stdout
+    identity = "\n".join([SOURCE.read_text(), version, _processor(), *FLAGS])
+    name = hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "critica" / "kernels"
+    place = folder / f"{name}.so"
+    if place.is_file():
+        return place
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        part, whole = Path(scratch) / "kernels.o", Path(scratch) / "kernels.so"
+        for flags in (FLAGS, FALLBACK_FLAGS):
+            done = subprocess.run(
+                [compiler, *flags, "-c", str(SOURCE), "-o", str(part)], capture_output=True, timeout=BUILD_SECONDS
+            )
+            if done.returncode == 0:
+                break
+        # Linked without OpenMP's own library: its symbols come from the one that torch has loaded, so that both
+        # share one pool of threads.
+        subprocess.run(
+            [compiler, "-shared", str(part), "-o", str(whole), "-lm"], capture_output=True, check=True, timeout=BUILD_SECONDS
+        )
+        os.replace(whole, place)
+    return place
+
+
+def _processor() -> str:
+    """What distinguishes this processor's instructions from another's."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    wanted = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU implementer", "CPU part")
+    return "\n".join(dict.fromkeys(line for line in lines if line.split("\t")[0].strip() in wanted))
