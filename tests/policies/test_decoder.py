@@ -37,12 +37,14 @@ def logprobs(model, prompt: tuple[int, ...], tokens: tuple[int, ...], temperatur
     return every[len(prompt) - 1 : -1].gather(1, ids[0, len(prompt) :, None]).squeeze(1)
 
 
+@pytest.mark.parametrize("native", (False, True))
 @pytest.mark.parametrize("packed", (False, True))
 @pytest.mark.parametrize("family", FAMILIES)
-def test_greedy_equals_generate_token_for_token(family: str, packed: bool) -> None:
+def test_greedy_equals_generate_token_for_token(family: str, packed: bool, native: bool) -> None:
     model = tiny_model(family)
     requests = prompts()
-    made = Decoder(read_stack(model), END, packed).sample(requests, SampleLimits(24, 0.0), seed=0)
+    decoder = Decoder(read_stack(model), END, packed, native=native)
+    made = decoder.sample(requests, SampleLimits(24, 0.0), seed=0)
     ended = 0
     for request, samples in zip(requests, made, strict=True):
         ids = torch.tensor([request.prompt_ids])
@@ -55,13 +57,15 @@ def test_greedy_equals_generate_token_for_token(family: str, packed: bool) -> No
     assert ended < sum(len(samples) for samples in made)
 
 
+@pytest.mark.parametrize("native", (False, True))
 @pytest.mark.parametrize("temperature", (1.0, 0.6, 1.5))
 @pytest.mark.parametrize("family", FAMILIES)
-def test_behavior_logprobs_equal_recomputed_ones(family: str, temperature: float) -> None:
+def test_behavior_logprobs_equal_recomputed_ones(family: str, temperature: float, native: bool) -> None:
     for tied, seed in ((True, 0), (False, 1)):
         model = tiny_model(family, tied, seed)
         requests = prompts(seed=seed)
-        made = Decoder(read_stack(model), END, False).sample(requests, SampleLimits(20, temperature), 0)
+        decoder = Decoder(read_stack(model), END, False, native=native)
+        made = decoder.sample(requests, SampleLimits(20, temperature), 0)
         for samples, request in zip(made, requests, strict=True):
             for sample in samples:
                 wanted = logprobs(model, request.prompt_ids, sample.token_ids, temperature)
@@ -112,23 +116,23 @@ def test_greedy_takes_the_smallest_id_among_equals() -> None:
     assert scored.item() == pytest.approx(float(torch.tensor([0.0, 3.0, 3.0]).log_softmax(-1)[1]))
 
 
-def test_a_rows_tokens_do_not_depend_on_its_neighbors_or_on_dropping_them() -> None:
+@pytest.mark.parametrize("native", (False, True))
+def test_a_rows_tokens_do_not_depend_on_its_neighbors_or_on_dropping_them(native: bool) -> None:
     model = tiny_model("qwen3")
     requests = prompts(((6, 8), (4, 8), (11, 2)))
     end_ids = tuple(range(2, 9))  # ends are common, so rows finish at very different times
     stack = read_stack(model)
-    together = Decoder(stack, end_ids, False).sample(requests, SampleLimits(30), 1)
+    decoder = Decoder(stack, end_ids, False, native=native)
+    together = decoder.sample(requests, SampleLimits(30), 1)
     lengths = [len(sample.token_ids) for samples in together for sample in samples]
     assert len(set(lengths)) > 4
     for request, samples in zip(requests, together, strict=True):
         for stream, sample in zip(request.streams, samples, strict=True):
-            ((alone,),) = Decoder(stack, end_ids, False).sample(
-                [SampleRequest(request.prompt_ids, (stream,))], SampleLimits(30), 1
-            )
+            ((alone,),) = decoder.sample([SampleRequest(request.prompt_ids, (stream,))], SampleLimits(30), 1)
             assert alone.token_ids == sample.token_ids
             assert np.allclose(alone.logprobs, sample.logprobs, atol=1e-4)
             assert alone.stop == sample.stop
-    backwards = Decoder(stack, end_ids, False).sample(requests[::-1], SampleLimits(30), 1)
+    backwards = decoder.sample(requests[::-1], SampleLimits(30), 1)
     assert [[s.token_ids for s in row] for row in backwards[::-1]] == [[s.token_ids for s in row] for row in together]
 
 
@@ -176,10 +180,24 @@ class StopAtThird:
         return logits, (rows == 1) & (self.calls == 3)
 
 
+class SeenRows:
+    """Stops row i after i + 1 tokens, by counting how often it was shown."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, int] = {}
+
+    def on_logits(self, hidden, logits, rows):
+        for row in rows.tolist():
+            self.seen[row] = self.seen.get(row, 0) + 1
+        return logits, torch.tensor([self.seen[row] == row + 1 for row in rows.tolist()])
+
+
 def test_decode_control_changes_logits_and_stops_rows() -> None:
     stack, requests = read_stack(tiny_model("llama")), prompts()
     made = Decoder(stack, (), False).sample(requests, SampleLimits(40), 0, StopAtThird())
     free = Decoder(stack, (), False).sample(requests, SampleLimits(40), 0)
+    cut = Decoder(stack, (), False, cache_bytes=30_000).sample(requests, SampleLimits(40), 0, SeenRows())
+    assert [len(sample.token_ids) for row in cut for sample in row] == [1 + i for i in range(13)]
     flat = [sample for row in made for sample in row]
     assert any(5 in sample.token_ids for row in free for sample in row)
     assert not any(5 in sample.token_ids for sample in flat)

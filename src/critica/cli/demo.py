@@ -15,15 +15,14 @@ from critica.cli.results import STOPPED, before_and_after, describe_result
 if TYPE_CHECKING:
     from critica.training.run import TrainResult
 
-# What a policy of a million parameters needs, where the recipe's defaults are for billions.
+# Many prompts with few samples each: a critic needs no siblings, and flips strike whole groups.
 SETTINGS = (
-    "steps=60",
-    "sampling.prompts_per_step=32",
-    "sampling.samples_per_prompt=8",
-    "learner.policy.learning_rate=1e-4",
-    "learner.critic.learning_rate=1e-3",
+    "steps=100",
+    "sampling.prompts_per_step=64",
+    "sampling.samples_per_prompt=4",
+    "learner.policy.learning_rate=2e-4",
     "learner.critic_warmup_steps=5",
-    "held_out.prompts=1000",
+    "held_out.prompts=1500",
 )
 
 

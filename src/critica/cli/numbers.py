@@ -30,6 +30,7 @@ def _spec(least: int, default: str) -> PrimitiveConstructorSpec:
 
 
 Count = Annotated[int | None, _spec(1, "config")]  # absent: what the recipe or the run says
+Step = Annotated[int | None, _spec(0, "newest")]  # of a checkpoint
 Seed = Annotated[int | None, _spec(0, "config")]
 Positive = Annotated[int, _spec(1, "")]
 Natural = Annotated[int, _spec(0, "")]

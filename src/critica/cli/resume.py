@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from critica.cli.numbers import Count
+from critica.cli.numbers import Count, Step
 from critica.cli.output import quiet_libraries, say, show, show_json
 from critica.cli.results import STOPPED, describe_result, result_json
 
@@ -18,6 +18,7 @@ class Resume:
     Examples:
       critica resume runs/first
       critica resume runs/first --steps 400     # train on, to 400 steps in all
+      critica resume runs/first --step 150      # from an earlier checkpoint; what came after it is cut back
     """
 
     # The run folder.
@@ -25,6 +26,9 @@ class Resume:
 
     # Steps in all; by default what the run's config says.
     steps: Count = None
+
+    # The checkpoint to continue from, as a step; by default the last one.
+    step: Step = None
 
     # Write the result as JSON to stdout.
     json: bool = False
@@ -40,7 +44,7 @@ class Resume:
         from critica.training.run import resume
 
         quiet_libraries()
-        result = resume(self.folder, self.steps, reporter=Lines, notify=say)
+        result = resume(self.folder, self.steps, self.step, reporter=Lines, notify=say)
         if self.json:
             show_json(result_json(result))
         else:

@@ -1,7 +1,6 @@
 """The batched decoder over the policy's own weights: prompts prefilled once, a static cache, finished rows dropped."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -33,14 +32,34 @@ class DecodeControl(Protocol):
     ) -> tuple[Float[Tensor, "n V"], Bool[Tensor, "n"]]: ...
 
 
-@dataclass(slots=True)
 class _Pages:
-    """What was written: tokens, log-probs, lengths and reasons, by row number."""
+    """What was written, by row number: tokens, log-probs, lengths and reasons. The last row takes what nobody keeps."""
 
-    tokens: np.ndarray
-    logprobs: np.ndarray
-    lengths: np.ndarray
-    stops: list[StopReason]
+    def __init__(self, rows: int, steps: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._tokens = torch.zeros(steps, rows + 1, dtype=torch.long, device=device)
+        self._logprobs = torch.zeros(steps, rows + 1, dtype=dtype, device=device)
+        self._lengths = torch.full((rows + 1,), steps, dtype=torch.long, device=device)
+        self._stops = [StopReason.TOKEN_LIMIT] * rows
+
+    def write(self, step: int, rows: Tensor, tokens: Tensor, logprobs: Tensor) -> None:
+        """One token for each of these rows; what a finished row writes lies beyond its length."""
+        self._tokens[step].index_copy_(0, rows, tokens)
+        self._logprobs[step].index_copy_(0, rows, logprobs)
+
+    def finish(self, rows: Tensor, length: int, reason: StopReason) -> None:
+        """These rows end with `length` tokens."""
+        self._lengths[rows] = length
+        for row in rows.tolist():
+            self._stops[row] = reason
+
+    def samples(self) -> list[Sample]:
+        """Every row as a record."""
+        tokens, logprobs = self._tokens.t().tolist(), self._logprobs.t().double().tolist()
+        lengths = self._lengths.tolist()
+        return [
+            Sample(tuple(tokens[row][: lengths[row]]), tuple(logprobs[row][: lengths[row]]), stop)
+            for row, stop in enumerate(self._stops)
+        ]
 
 
 class Decoder:
@@ -78,12 +97,13 @@ class Decoder:
             raise ValueError(f"max_new_tokens is {limits.max_new_tokens}; a sample has at least one token: ask for 1")
         weights = DecodeWeights(self._stack, self._packed, self._native)
         made: list[list[Sample]] = [[] for _ in requests]
+        first = 0
         for members in self._chunks(requests, limits):
-            pages = self._decode(weights, requests, members, limits, seed, control)
-            for row, (request, _) in enumerate(members):
-                size = int(pages.lengths[row])
-                tokens, logprobs = pages.tokens[row, :size].tolist(), pages.logprobs[row, :size].tolist()
-                made[request].append(Sample(tuple(tokens), tuple(logprobs), pages.stops[row]))
+            shown = None if control is None else _Shown(control, first)
+            written = self._decode(weights, requests, members, limits, seed, shown)
+            first += len(members)
+            for (request, _), sample in zip(members, written, strict=True):
+                made[request].append(sample)
         return made
 
     def _chunks(self, requests: Sequence[SampleRequest], limits: SampleLimits) -> list[list[tuple[int, int]]]:
@@ -109,80 +129,87 @@ class Decoder:
         members: list[tuple[int, int]],
         limits: SampleLimits,
         seed: int,
-        control: DecodeControl | None,
-    ) -> _Pages:
-        """Write one chunk of rows to its end."""
-        rows, steps, device = len(members), limits.max_new_tokens, self._stack.device
-        used = sorted({i for i, _ in members})
-        uniforms = np.zeros((rows, steps))
-        if limits.temperature != 0:
-            for row, (i, j) in enumerate(members):
-                uniforms[row] = random.uniforms(seed, "decode", *requests[i].streams[j], count=steps)
-        points = torch.from_numpy(uniforms).to(device)
-        tokens = torch.zeros(rows, steps, dtype=torch.long, device=device)
-        logprobs = torch.zeros(rows, steps, dtype=weights.result_dtype, device=device)
-        lengths = torch.full((rows,), steps, dtype=torch.long, device=device)
-        early = torch.zeros(rows, dtype=torch.bool, device=device)
-        ends = end_table(self._end_ids, weights.vocabulary, device)
+        control: "_Shown | None",
+    ) -> list[Sample]:
+        """Write one chunk of rows to its end.
 
-        owners = np.searchsorted(used, [i for i, _ in members])
-        asked = [requests[i].prompt_ids for i in used]
-        decoding: Decoding | NativeDecoding
-        if weights.native is not None:
-            grid = flat_grid(owners)
-            decoding, hidden = NativeDecoding.prefill(weights, asked, grid, steps)
-        else:
-            grid = arrange(owners, np.arange(rows))
-            decoding, hidden = Decoding.prefill(weights, asked, grid, steps)
-        live = torch.from_numpy(grid.rows).to(device)  # the row behind each slot; -1: nobody
-        writing = live >= 0
+        A slot of the running batch belongs to the row `live[slot]` and still writes while `writing[slot]`; slots that
+        stand in for nobody belong to the row after the last.
+        """
+        rows, steps = len(members), limits.max_new_tokens
+        points = _points(requests, members, limits, seed).to(self._stack.device)
+        pages = _Pages(rows, steps, weights.result_dtype, self._stack.device)
+        ends = end_table(self._end_ids, weights.vocabulary, self._stack.device)
+        decoding, hidden, live = _start(weights, requests, members, steps)
+        writing = live < rows
         for t in range(steps):
             logits = weights.logits(hidden)
             if t < limits.min_new_tokens:
                 logits.masked_fill_(ends, -torch.inf)
             stopped = None
             if control is not None:
-                logits, stopped = _controlled(control, hidden, logits, live, writing)
-            chosen, chosen_logprobs = draw(logits, points[live, t], limits.temperature)
-            slots = writing.nonzero().squeeze(-1)
-            at = live[slots]
-            tokens[at, t] = chosen[slots]
-            logprobs[at, t] = chosen_logprobs[slots]
+                logits, stopped = control.ask(hidden, logits, live, writing)
+            chosen, logprobs = draw(logits, points[t].index_select(0, live), limits.temperature)
+            pages.write(t, live, chosen, logprobs)
             done = ends[chosen]
             if stopped is not None:
-                early[live[writing & stopped & ~done]] = True
-                done = done | stopped
-            done = done & writing
-            lengths[live[done]] = t + 1
-            writing = writing & ~done
-            left = int(writing.sum())
-            if left == 0 or t + 1 == steps:
-                break
-            if left <= decoding.live_share * writing.shape[0]:
-                kept = writing.nonzero().squeeze(-1)
-                chosen, live = chosen[kept], live[kept]
-                grid = decoding.keep(kept.cpu().numpy(), t)
-                places = torch.from_numpy(grid.rows).to(device)
-                writing = places >= 0
-                chosen, live = chosen[places], live[places]
-            hidden = decoding.step(chosen, t)
-        ended = ends[tokens.gather(1, (lengths - 1).unsqueeze(1)).squeeze(1)]
-        stops = [_reason(bool(end), bool(cut)) for end, cut in zip(ended.tolist(), early.tolist(), strict=True)]
-        return _Pages(tokens.cpu().numpy(), logprobs.double().cpu().numpy(), lengths.cpu().numpy(), stops)
+                pages.finish(live[stopped & ~done & writing], t + 1, StopReason.EARLY_STOPPED)
+            if bool(done.any()) or stopped is not None:
+                pages.finish(live[done & writing], t + 1, StopReason.END_OF_TEXT)
+                writing = writing & ~done if stopped is None else writing & ~done & ~stopped
+                left = int(writing.sum())
+                if left == 0:
+                    break
+                if left <= decoding.live_share * len(live):
+                    kept = writing.nonzero().squeeze(-1)
+                    grid = decoding.keep(kept.cpu().numpy(), t)
+                    places = torch.from_numpy(grid.filled).to(live.device)
+                    writing = torch.from_numpy(grid.rows >= 0).to(live.device)
+                    chosen = chosen[kept][places]
+                    live = torch.where(writing, live[kept][places], rows)
+            if t + 1 < steps:
+                hidden = decoding.step(chosen, t)
+        return pages.samples()
 
 
-def _controlled(
-    control: DecodeControl, hidden: Tensor, logits: Tensor, live: Tensor, writing: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Show the control the rows that still write; the others keep their logits and do not stop."""
-    slots = writing.nonzero().squeeze(-1)
-    changed, stop = control.on_logits(hidden[slots], logits[slots], live[slots])
-    stopped = torch.zeros_like(writing)
-    stopped[slots] = stop
-    return logits.index_copy(0, slots, changed.to(logits.dtype)), stopped
+def _points(
+    requests: Sequence[SampleRequest], members: list[tuple[int, int]], limits: SampleLimits, seed: int
+) -> Float[Tensor, "steps rows_and_one"]:
+    """Every row's own uniforms, in fp64; greedy decoding draws none."""
+    made = np.zeros((limits.max_new_tokens, len(members) + 1))
+    if limits.temperature != 0:
+        for row, (i, j) in enumerate(members):
+            stream = requests[i].streams[j]
+            made[:, row] = random.uniforms(seed, "decode", *stream, count=limits.max_new_tokens)
+    return torch.from_numpy(made)
 
 
-def _reason(ended: bool, cut: bool) -> StopReason:
-    if ended:
-        return StopReason.END_OF_TEXT
-    return StopReason.EARLY_STOPPED if cut else StopReason.TOKEN_LIMIT
+def _start(
+    weights: DecodeWeights, requests: Sequence[SampleRequest], members: list[tuple[int, int]], steps: int
+) -> tuple[Decoding | NativeDecoding, Float[Tensor, "slots D"], Int[Tensor, "slots"]]:
+    """Prefill the prompts of these rows; the state after each slot's prompt, and the row of each slot."""
+    used = sorted({i for i, _ in members})
+    owners = np.searchsorted(used, [i for i, _ in members])
+    asked = [requests[i].prompt_ids for i in used]
+    if weights.native is not None:
+        decoding, hidden = NativeDecoding.prefill(weights, asked, flat_grid(owners), steps)
+        return decoding, hidden, torch.arange(len(members))
+    grid = arrange(owners, np.arange(len(members)))
+    slow, hidden = Decoding.prefill(weights, asked, grid, steps)
+    rows = np.where(grid.rows < 0, len(members), grid.rows)
+    return slow, hidden, torch.from_numpy(rows).to(weights.stack.device)
+
+
+class _Shown:
+    """A control that sees only the rows that still write, numbered over the whole call."""
+
+    def __init__(self, control: DecodeControl, first: int) -> None:
+        self._control, self._first = control, first
+
+    def ask(self, hidden: Tensor, logits: Tensor, live: Tensor, writing: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits of every slot and which ones stop; slots that no longer write keep theirs and do not stop."""
+        slots = writing.nonzero().squeeze(-1)
+        changed, stop = self._control.on_logits(hidden[slots], logits[slots], live[slots] + self._first)
+        stopped = torch.zeros_like(writing)
+        stopped[slots] = stop
+        return logits.index_copy(0, slots, changed.to(logits.dtype)), stopped

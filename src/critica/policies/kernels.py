@@ -1,4 +1,4 @@
-"""The compiled kernels of `kernels.c`: built once per machine, checked against torch, and done without where either fails."""
+"""The compiled kernels of `kernels.c`: built once per machine, checked against torch, done without where that fails."""
 
 import ctypes
 import hashlib
@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 SOURCE = Path(__file__).with_name("kernels.c")
-FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fPIC", "-std=c11", "-fno-math-errno")
-FALLBACK_FLAGS = ("-O3", "-fopenmp", "-fPIC", "-std=c11", "-fno-math-errno")
+FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fPIC", "-std=gnu11", "-fno-math-errno")
+FALLBACK_FLAGS = ("-O3", "-fopenmp", "-fPIC", "-std=gnu11", "-fno-math-errno")
 BUILD_SECONDS = 60
 LANES, PARTS = 16, 32  # as in kernels.c
 OFF = "CRITICA_KERNELS"  # set it to 0 to do without
@@ -116,7 +116,7 @@ class Kernels:
 
     def decode_attention(
         self,
-        joined: Float[Tensor, "n W"],
+        joined: Float[Tensor, "n *W"],
         weight: Tensor | None,
         angles: tuple[Tensor, Tensor],
         places: tuple[Tensor, Tensor, Tensor],
@@ -126,7 +126,7 @@ class Kernels:
         at: int,
         epsilon: float,
     ) -> None:
-        """One decode step's attention. `places` is (parent, slot, prompt lengths); caches are (keys, values) in blocks."""
+        """One decode step's attention. `places`: (parent, slot, prompt lengths); caches: (blocked keys, values)."""
         threads = torch.get_num_threads()
         key_heads, prompt_width, size = prompt[1].shape[1:]
         room = own[1].shape[2]
@@ -145,13 +145,18 @@ def blocked(keys: Float[Tensor, "B K T d"]) -> Float[Tensor, "B K blocks d lanes
 
 
 def _at(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+    """The tensor's address; what C would misread is refused here."""
+    if tensor is None:
+        return None
+    if not tensor.is_contiguous() or tensor.dtype not in (torch.float32, torch.int64):
+        raise ValueError(f"a kernel reads contiguous fp32, not {tensor.dtype} with strides {tensor.stride()}")
+    return tensor.data_ptr()
 
 
 def kernels_for(x: Tensor) -> Kernels | None:
     """The kernels, if this tensor is what they work on."""
-    fits = x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous() and not torch.is_autocast_enabled("cpu")
-    return kernels().kernels if fits else None
+    fits = x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
+    return kernels().kernels if fits and not torch.is_autocast_enabled("cpu") else None
 
 
 @cache
@@ -196,9 +201,8 @@ def _build(compiler: str) -> Path:
                 break
         # Linked without OpenMP's own library: its symbols come from the one that torch has loaded, so that both
         # share one pool of threads.
-        subprocess.run(
-            [compiler, "-shared", str(part), "-o", str(whole), "-lm"], capture_output=True, check=True, timeout=BUILD_SECONDS
-        )
+        link = [compiler, "-shared", str(part), "-o", str(whole), "-lm"]
+        subprocess.run(link, capture_output=True, check=True, timeout=BUILD_SECONDS)
         os.replace(whole, place)
     return place
 

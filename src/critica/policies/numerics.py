@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from critica.policies.kernels import kernels
+
 TOLERANCE = 1e-5  # of the largest entry, against fp64; true fp32 is near 5e-7, bfloat16 near 3e-3
 SHAPES = ((128, 128, 256), (128, 896, 256), (96, 256, 1792), (1000, 384, 128))
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
@@ -35,20 +37,35 @@ class FastPaths:
 
 @dataclass(frozen=True, slots=True)
 class NumericsReport:
-    """What `configure` set. `quiet_malloc`: freed blocks stay with the process, so temporaries cost no page faults."""
+    """What `configure` set and found.
+
+    `quiet_malloc`: freed blocks stay with the process, so temporaries cost no page faults. `compiled_kernels`: the
+    kernels of `kernels.c` run here, with this largest relative error; `kernel_reason` says why not.
+    """
 
     threads: int
     quiet_malloc: bool
+    compiled_kernels: bool
+    kernel_error: float
+    kernel_reason: str
     paths: FastPaths
 
 
 def configure(threads: int | None = None) -> NumericsReport:
-    """Set the thread count and malloc, and say which fast paths will be used."""
+    """Set the thread count and malloc, build the kernels if need be, and say which fast paths will be used."""
     if threads is not None:
         if threads < 1:
             raise ValueError(f"threads is {threads}; give at least 1, or leave it out for torch's own choice")
         torch.set_num_threads(threads)
-    return NumericsReport(torch.get_num_threads(), _quiet_malloc(), fast_paths())
+    built = kernels()
+    return NumericsReport(
+        threads=torch.get_num_threads(),
+        quiet_malloc=_quiet_malloc(),
+        compiled_kernels=built.kernels is not None,
+        kernel_error=built.error,
+        kernel_reason=built.reason,
+        paths=fast_paths(),
+    )
 
 
 @cache

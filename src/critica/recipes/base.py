@@ -84,7 +84,7 @@ class Learner:
     """
 
     policy: Adam = field(default_factory=Adam)
-    critic: Adam = field(default_factory=Adam)
+    critic: Adam = field(default_factory=lambda: Adam(head_factor=10.0))
     policy_epochs: int = 1
     updates_per_epoch: int = 1
     critic_epochs: int = 1

@@ -123,8 +123,8 @@ class CheckpointStore:
         earlier = [older for older in self.steps if older < step and not _problem(self.path_of(older))]
         if earlier:
             return (
-                f"the checkpoint of step {earlier[-1]} is good: delete {self.path_of(step)}, "
-                f"and `critica resume {self.folder.parent}` goes on from step {earlier[-1]}"
+                f"the checkpoint of step {earlier[-1]} is good: "
+                f"`critica resume {self.folder.parent} --step {earlier[-1]}` goes on from there"
             )
         return "no earlier checkpoint is good: start the run again from its config.toml in a new folder"
 

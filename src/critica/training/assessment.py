@@ -114,7 +114,7 @@ def _answer_all(
     tallies = []
     for item, row in zip(asked, complete(policy, [i["question"] for i in asked], temperature, seed), strict=True):
         text = policy.decode_text(row)
-        correct = scorer.score_answer(final_answer(text), item) >= 0.999
+        correct = scorer.score_answer(final_answer(text), dict(item)) >= 0.999
         shown, steps = shown_steps(name, item, text)
         careful = shown >= steps
         tallies.append(Tally(int(correct), int(careful), int(correct and careful), len(row), len(row)))

@@ -16,8 +16,12 @@ class Optimizer:
         self.settings = settings
         self.names, self.parameters = zip(*parameters, strict=True)
         self.updates = 0
+        named = list(zip(self.names, self.parameters, strict=True))
+        heads = [weight for name, weight in named if name.startswith("head.")]
+        rest = [weight for name, weight in named if not name.startswith("head.")]
+        factors = [(rest, 1.0), (heads, settings.head_factor)]
         self.adam = torch.optim.AdamW(
-            self.parameters,
+            [{"params": weights, "factor": factor} for weights, factor in factors if weights],
             lr=settings.learning_rate,
             betas=(settings.beta1, settings.beta2),
             weight_decay=settings.weight_decay,
@@ -34,7 +38,7 @@ class Optimizer:
         if finite:
             self.updates += 1
             for group in self.adam.param_groups:
-                group["lr"] = self.settings.rate(self.updates)
+                group["lr"] = self.settings.rate(self.updates) * group["factor"]
             self.adam.step()
         self.adam.zero_grad(set_to_none=True)
         return norm, finite

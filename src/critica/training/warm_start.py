@@ -46,7 +46,7 @@ A language model of about a million parameters (Qwen3 architecture, byte-level B
 bytes) that ships with Critica so that reinforcement learning can be seen working on two CPU cores. It knows
 three reasoning-gym tasks and nothing else. License: Apache-2.0, like the rest.
 
-Made by `critica policy make pico` with seed {seed} on {threads} thread(s): supervised warm start on worked
+Made by `critica policy make pico --seed {seed} --threads {threads}`: supervised warm start on worked
 demonstrations of mixed patience (`critica.training.warm_start` explains the recipe and why hurried writers
 are the majority on purpose). A prompt is encoded as its plain text after `<bos>`; the answer is what
 follows the last `=` of the completion.
@@ -140,7 +140,8 @@ def build_model(recipe: PicoRecipe, vocabulary: int) -> "Qwen3ForCausalLM":
 @contextmanager
 def fast_matmuls() -> Iterator[None]:
     """Send fp32 products to oneDNN while inside, if they stay fp32-exact: twice as fast on some CPUs."""
-    setting = torch.backends.mkldnn.matmul
+    mkldnn: Any = torch.backends.mkldnn  # its stub does not know the attribute
+    setting = mkldnn.matmul
     before = setting.fp32_precision
     left = torch.linspace(-1, 1, 64 * 96).sin().view(64, 96)
     exact = left.double() @ left.double().T
@@ -183,9 +184,10 @@ def draw_rows(
     rng = Random(f"{seed}/{pool.entry.name}/{step}")
     chosen = [(step * rows + row) % len(pool.items) for row in range(rows)]
     texts = [demonstrate(pool.entry.name, pool.items[i], writers, rng).completion for i in chosen]
-    answers = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    answers: Any = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    end: Any = tokenizer.eos_token_id
     return [
-        Row((*pool.prompt_ids[i], *answer, tokenizer.eos_token_id), len(pool.prompt_ids[i]))
+        Row((*pool.prompt_ids[i], *answer, end), len(pool.prompt_ids[i]))
         for i, answer in zip(chosen, answers, strict=True)
     ]
 

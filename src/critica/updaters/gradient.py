@@ -8,7 +8,8 @@ class Adam:
     """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101). The rate rises linearly over `warmup_steps` updates.
 
     `learning_rate` per update, 0: by the size of the model (`rate_by_size`), fixed before the run starts.
-    `max_grad_norm` clips the global L2 norm, 0 switches clipping off.
+    `max_grad_norm` clips the global L2 norm, 0 switches clipping off. `head_factor` multiplies the rate of parameters
+    named `head.…`: a critic's new head has further to go than the body that it reads.
     """
 
     learning_rate: float = 0.0
@@ -17,12 +18,15 @@ class Adam:
     beta2: float = 0.999
     max_grad_norm: float = 1.0
     warmup_steps: int = 0
+    head_factor: float = 1.0
 
     def __post_init__(self) -> None:
         if self.learning_rate < 0:
             raise ValueError(f"learning_rate cannot be negative, got {self.learning_rate}; 0: by size")
         if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
             raise ValueError("beta1 and beta2 must lie in [0, 1)")
+        if not self.head_factor > 0:
+            raise ValueError(f"head_factor must be above 0, got {self.head_factor}")
         if self.max_grad_norm < 0 or self.weight_decay < 0 or self.warmup_steps < 0:
             raise ValueError("max_grad_norm, weight_decay and warmup_steps cannot be negative")
 
