@@ -17,7 +17,7 @@ from critica.benches.neighbors import Usage, machine_ticks, others, process_tick
 from critica.benches.peers.task import make_scorer, reward
 from critica.benches.ratios import Promise, judge, largest_deviation
 from critica.benches.readings import Journal, Reading
-from critica.benches.speed_table import scaling_of, speed_table
+from critica.benches.speed_table import scaling_of, speed_table, splits_of
 from critica.benches.sums import RunningSums
 from critica.recipes.config import ConfigError, apply_sets
 
@@ -172,6 +172,17 @@ def test_scaling_is_judged_by_its_worst_size(tmp_path: Path) -> None:
     assert scaling_of({}) is None
 
 
+def test_where_the_time_goes_is_per_step_and_adds_up(tmp_path: Path) -> None:
+    """Two units in 4 s: 1 s of gather and 2.4 s of update leave 0.6 s; per step half of each."""
+    journal = Journal(tmp_path / "family-1m-forced.jsonl", "x")
+    made = Reading("ppo", 1, 2, 4.0, 10, 1.0, 0.0, 0.0, "now", {"gather": 1.0, "update": 2.4})
+    journal.add(made)
+    assert Journal(journal.path, "x").readings == [made]
+    (split,) = splits_of({"family-1m-forced": journal}, ("1m", "5m"))
+    assert split.contender == "ppo, 1m"
+    assert split.stages == pytest.approx({"gather": 0.5, "update": 1.2, "rest": 0.3})
+
+
 def test_the_table_says_pass_and_fail(journal: Journal) -> None:
     journal.add(reading("trl", 1, 3.0))
     journal.add(reading("critica", 1, 1.0))
@@ -181,7 +192,8 @@ def test_the_table_says_pass_and_fail(journal: Journal) -> None:
         "processor": "P", "cores": 2, "threads": 2, "python": "3", "commit": "c",
         "versions": {"torch": "2", "transformers": "5"},
     }  # fmt: skip
-    page = speed_table(machine, 1, {"1m": {"parameters": 1000}}, [("1m", v) for v in found if v], None, ["x: y"])
+    verdicts = [("1m", verdict) for verdict in found if verdict]
+    page = speed_table(machine, 1, {"1m": {"parameters": 1000}}, verdicts, None, failures=["x: y"])
     rows = {line.split(" | ")[0]: line for line in page.splitlines() if line.startswith("| ")}
     assert "**3.00** | ≥ 2.5 | pass" in rows["| at least"]
     assert "**3.00** | ≤ 2.5 | FAIL" in rows["| at most"]

@@ -1,5 +1,6 @@
 """The compiled kernels: right where they exist, and done without where they do not."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from critica.policies.forward import HiddenForward
 from critica.policies.kernel_check import TOLERANCE, worst_error
 from policies.policies_fixtures import ragged_batch, tiny_model
 
+possible = shutil.which("cc") is not None and os.environ.get(kernels.OFF, "1") != "0"
+needs_kernels = pytest.mark.skipif(not possible, reason="no C compiler here, or switched off")
+
 
 @pytest.fixture
 def fresh():
@@ -20,14 +24,14 @@ def fresh():
     kernels.kernels.cache_clear()
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+@needs_kernels
 def test_they_are_built_where_a_compiler_is_and_agree_with_fp64() -> None:
     report = kernels.kernels()
     assert report.kernels is not None, report.reason
     assert report.error < TOLERANCE
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+@needs_kernels
 def test_the_check_catches_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     made = kernels.kernels().kernels
     assert made is not None

@@ -239,13 +239,15 @@ def test_half_written_weights_are_named(saved: Path, tmp_path: Path) -> None:
         LanguagePolicy.load(str(tmp_path))
 
 
-def test_the_hub_without_a_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    import transformers
+def test_the_hub_without_a_network_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
 
     def unreachable(*args, **kwargs):
-        raise OSError("We couldn't connect to the hub")
+        raise OSError("Network is unreachable")
 
-    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", unreachable)
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(socket, "create_connection", unreachable)
     with pytest.raises(PolicyLoadError, match=r"the hub could not give it.*check the name and the network"):
         LanguagePolicy.load("nobody/nothing")
 

@@ -47,7 +47,7 @@ def test_write_publishes_what_the_writer_wrote_and_latest_verifies_it(store: Che
 @pytest.mark.parametrize("place", [0, 3, -1])
 def test_a_flipped_byte_is_seen_in_each_file(store: CheckpointStore, name: str, place: int) -> None:
     flip(store.path_of(20) / name, place)
-    with pytest.raises(CorruptCheckpoint, match=rf"{name} was changed.*step 10 is good: delete {store.path_of(20)}"):
+    with pytest.raises(CorruptCheckpoint, match=rf"{name} was changed.*step 10 is good.*--step 10"):
         store.latest()
     fallback = store.latest(allow_fallback=True)
     assert fallback.step == 10

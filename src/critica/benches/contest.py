@@ -67,7 +67,7 @@ class Running:
         """Wait until it is ready; returns what it says about itself."""
         return {**self._answer(START_SECONDS)["ready"], "command": relative_command(self.contender.command)}
 
-    def order(self, units: int) -> dict[str, list[float]]:
+    def order(self, units: int) -> dict[str, Any]:
         """Let it work: seconds and sampled tokens of each unit."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is gone: the answer that does not come tells with what words
@@ -90,6 +90,8 @@ class Running:
             other_cores=round(others(before, after, seconds), 3),
             load=round(os.getloadavg()[0], 2),
             time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            cpu_seconds=round(after.tree - before.tree, 2),
+            stages={stage: round(spent, 6) for stage, spent in answer["stages"].items()},
         )
 
     def _answer(self, patience_seconds: float) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Raw readings of a match, one JSON line each, appended as they are made: a bench that is cut off goes on from them."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from critica.benches.neighbors import QUIET_CORES
@@ -13,7 +13,8 @@ class Reading:
     """One contender in one round: `units` steps or decodes took `seconds` together and sampled `tokens`.
 
     `peak_mib`: the process tree's peak so far. `other_cores`: cores that other processes used meanwhile. `load`: the
-    one-minute load average at the end.
+    one-minute load average at the end. `stages`: of `seconds`, those of the stages that the contender names.
+    `cpu_seconds`: processor time of the process tree, which a busy neighbor changes less than `seconds`.
     """
 
     contender: str
@@ -25,6 +26,8 @@ class Reading:
     other_cores: float
     load: float
     time: str
+    stages: Mapping[str, float] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
 
     @property
     def quiet(self) -> bool:

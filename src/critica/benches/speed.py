@@ -15,7 +15,7 @@ from critica.benches.peer_environments import GRPO_PEER, PPO_PEER, ensure
 from critica.benches.policies import FACTS, bench_policy
 from critica.benches.ratios import Verdict, judge
 from critica.benches.readings import Journal
-from critica.benches.speed_table import scaling_of, speed_table
+from critica.benches.speed_table import scaling_of, speed_table, splits_of
 from critica.recipes.config import apply_sets
 
 
@@ -104,7 +104,7 @@ def write(
     """speed.json with every raw reading, and the table made from it."""
     out.mkdir(parents=True, exist_ok=True)
     verdicts = verdicts_of(settings.sizes, journals)
-    scaling = scaling_of(journals)
+    scaling, splits = scaling_of(journals), splits_of(journals, settings.sizes)
     content = {
         "command": "critica bench speed",
         "machine": machine_facts(settings.threads),
@@ -127,7 +127,7 @@ def write(
     }  # fmt: skip
     (out / "speed.json").write_text(json.dumps(content, indent=1) + "\n")
     table = out / "speed.md"
-    table.write_text(speed_table(content["machine"], settings.rounds, policies, verdicts, scaling, failures))
+    table.write_text(speed_table(content["machine"], settings.rounds, policies, verdicts, scaling, splits, failures))
     return table
 
 

@@ -40,12 +40,35 @@ def scaling_of(journals: Mapping[str, Journal]) -> Scaling | None:
     return Scaling(tuple(map(int, names)), tuple(costs), largest_deviation(costs), len(rounds))
 
 
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Where a step's seconds go: named stages, and the rest (the run folder, and what lies between stages)."""
+
+    contender: str
+    stages: Mapping[str, float]
+
+
+def splits_of(journals: Mapping[str, Journal], sizes: Sequence[str]) -> list[Split]:
+    """Median seconds by stage of every recipe of the family matches."""
+    found = []
+    for size in sizes:
+        readings = journals[name].readings if (name := f"family-{size}-forced") in journals else []
+        for contender in dict.fromkeys(reading.contender for reading in readings):
+            own = [reading for reading in readings if reading.contender == contender]
+            chosen = [reading for reading in own if reading.quiet] or own
+            stages = {s: median(r.stages.get(s, 0.0) / r.units for r in chosen) for s in chosen[0].stages}
+            rest = median((r.seconds - sum(r.stages.values())) / r.units for r in chosen)
+            found.append(Split(f"{contender}, {size}", {**stages, "rest": rest}))
+    return found
+
+
 def speed_table(
     machine: Mapping[str, Any],
     rounds: int,
     policies: Mapping[str, Any],
     verdicts: Sequence[tuple[str, Verdict]],
     scaling: Scaling | None,
+    splits: Sequence[Split] = (),
     failures: Sequence[str] = (),
 ) -> str:
     """The whole page."""
@@ -74,6 +97,8 @@ def speed_table(
             parts += [f"## {size} ({facts['parameters']:,} parameters)\n", _rows(rows)]
     if scaling:
         parts += ["## Time per token\n", _scaling(scaling)]
+    if splits:
+        parts += ["## Where a step's time goes\n", _splits(splits)]
     if failures:
         parts += ["## Not measured\n", "\n".join(f"- {failure}" for failure in failures) + "\n"]
     return "\n".join(parts)
@@ -95,6 +120,15 @@ def _row(v: Verdict) -> str:
         f"| {promise.title} | **{v.ratio:.2f}** | {bound} | {mark} | {first} | {second} | {spread} | {v.rounds}"
         f" | {v.disturbed or ''} |"
     )
+
+
+def _splits(splits: Sequence[Split]) -> str:
+    names = list(dict.fromkeys(stage for split in splits for stage in split.stages))
+    lines = ["| ms a step | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
+    for split in splits:
+        cells = " | ".join(f"{1000 * split.stages.get(name, 0.0):.0f}" for name in names)
+        lines.append(f"| {split.contender} | {cells} |")
+    return "\n".join(lines) + "\n"
 
 
 def _scaling(scaling: Scaling) -> str:

@@ -20,7 +20,8 @@ class PacedReporter:
 
     def step(self, record: StepRecord) -> None:
         """A step is done, its record is on disk."""
-        self.pace.tick(int(record.batch.sampled_mask.sum()))
+        stages = [(item.stage, item.seconds) for item in record.seconds]
+        self.pace.tick(int(record.batch.sampled_mask.sum()), stages)
 
     def close(self) -> None:
         """Nothing to close."""

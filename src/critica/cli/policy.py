@@ -38,7 +38,7 @@ class MakePolicy:
     steps: Count = None
 
     # Threads; the weights depend on them in their last bits.
-    threads: Positive = 2
+    threads: Positive = 1
 
     def __call__(self) -> int:
         """Warm-start, save, and print one line a task: how well it does before any reinforcement learning."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from critica.policies.base import TrainablePolicy
 from critica.policies.families import base_model
 from critica.policies.forward import HiddenForward
-from critica.policies.loading import open_model, refill, resolve_device
+from critica.policies.loading import open_model, quiet_transformers, refill, resolve_device
 from critica.records.arrays import TokenBatch
 
 
@@ -62,7 +62,8 @@ class LanguageBackbone(nn.Module):
     def save(self, folder: Path) -> None:
         """Write a folder that transformers' AutoModel opens."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.save_pretrained(folder)  # type: ignore[operator]
+        with quiet_transformers():
+            self.model.save_pretrained(folder)  # type: ignore[operator]
 
     def restore(self, folder: Path) -> None:
         """Take the weights that `save` wrote there, in place."""

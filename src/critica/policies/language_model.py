@@ -15,7 +15,7 @@ from critica.policies.decoder import DecodeControl, Decoder
 from critica.policies.fallback import generate_samples
 from critica.policies.families import base_model
 from critica.policies.forward import HiddenForward
-from critica.policies.loading import open_model, open_tokenizer, refill, resolve_device
+from critica.policies.loading import open_model, open_tokenizer, quiet_transformers, refill, resolve_device
 from critica.policies.locate import PolicyLoadError, resolve
 from critica.policies.numerics import decoding_matmuls, fast_paths
 from critica.policies.part import Lora
@@ -194,7 +194,8 @@ class LanguagePolicy:
     def save(self, folder: Path) -> None:
         """Write a folder that transformers opens: weights (or adapters) as safetensors, config and tokenizer."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.save_pretrained(folder)  # type: ignore[operator]
+        with quiet_transformers():
+            self.model.save_pretrained(folder)  # type: ignore[operator]
         self.tokenizer.save_pretrained(folder)
 
     def restore(self, folder: Path) -> None:

@@ -1,15 +1,20 @@
 """Opening a policy's model and tokenizer with transformers: safetensors only, no remote code, errors as sentences."""
 
 import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
 
 from critica.policies.families import base_model
-from critica.policies.locate import PolicyLoadError, resolve
+from critica.policies.locate import PolicyLoadError, locate, resolve
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,16 +35,56 @@ def resolve_device(device: str) -> torch.device:
     return made
 
 
+def fetchable(path: str) -> str:
+    """`resolve`, and for a hub name that is not cached a quick look whether the hub answers at all.
+
+    Without it, transformers retries an unreachable hub for about a minute before it says so.
+    """
+    place = resolve(path)
+    proxied = any(name.lower() in ("https_proxy", "all_proxy") for name in os.environ)
+    if Path(place).is_dir() or proxied:
+        return place
+    try:
+        return str(locate(path))
+    except PolicyLoadError:
+        pass
+    from huggingface_hub import constants
+
+    address = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 443), timeout=5).close()
+    except OSError as error:
+        raise PolicyLoadError(_why(path, place, error)) from error
+    return place
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Within: no progress bars for files that are read or written in a moment."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def open_model(path: str, dtype: str, headless: bool = False) -> "PreTrainedModel":
     """The transformers model at `path`, from safetensors only and without remote code. Raises PolicyLoadError."""
     from transformers import AutoModel, AutoModelForCausalLM
 
     if dtype not in DTYPES:
         raise PolicyLoadError(f"policy.dtype {dtype!r} is unknown: write one of {', '.join(DTYPES)}")
-    place = resolve(path)
+    place = fetchable(path)
     opener = AutoModel if headless else AutoModelForCausalLM
     try:
-        model = opener.from_pretrained(place, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False)
+        with quiet_transformers():
+            model = opener.from_pretrained(
+                place, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False
+            )
     except (SafetensorError, json.JSONDecodeError, EOFError) as error:
         problem = f"the weights at {place} are corrupt or half-written ({error}): copy them again"
         raise PolicyLoadError(problem) from error
@@ -52,7 +97,7 @@ def open_tokenizer(path: str) -> "PreTrainedTokenizerBase":
     """The tokenizer at `path`. Raises PolicyLoadError."""
     from transformers import AutoTokenizer
 
-    place = resolve(path)
+    place = fetchable(path)
     try:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -66,7 +111,8 @@ def refill(model: nn.Module, folder: Path) -> None:
         if inner is not model:
             _refill_adapters(model, folder)
             return
-        saved = type(inner).from_pretrained(folder, dtype=inner.dtype, use_safetensors=True)  # type: ignore[attr-defined,operator,arg-type]
+        with quiet_transformers():
+            saved = type(inner).from_pretrained(folder, dtype=inner.dtype, use_safetensors=True)  # type: ignore[attr-defined,operator,arg-type]
         inner.load_state_dict(saved.state_dict())
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise PolicyLoadError(_why(str(folder), str(folder), error)) from error

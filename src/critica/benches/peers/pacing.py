@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 class Pace:
@@ -20,6 +20,7 @@ class Pace:
         self._left = 0
         self._seconds: list[float] = []
         self._tokens: list[int] = []
+        self._stages: dict[str, float] = {}
         self._since = 0.0
 
     def ready(self, **facts: object) -> None:
@@ -32,17 +33,19 @@ class Pace:
         if not order or order[0] != "go":
             raise SystemExit(0)
         self._left = int(order[1])
-        self._seconds, self._tokens = [], []
+        self._seconds, self._tokens, self._stages = [], [], {}
         self._since = time.perf_counter()
 
-    def tick(self, tokens: int) -> None:
-        """A unit is done; `tokens` were sampled in it."""
+    def tick(self, tokens: int, stages: Iterable[tuple[str, float]] = ()) -> None:
+        """A unit is done; `tokens` were sampled in it, and of its seconds these went to named stages."""
         now = time.perf_counter()
         self._seconds.append(now - self._since)
         self._tokens.append(tokens)
+        for stage, seconds in stages:
+            self._stages[stage] = self._stages.get(stage, 0.0) + seconds
         self._left -= 1
         if self._left == 0:
-            self._say({"seconds": self._seconds, "tokens": self._tokens})
+            self._say({"seconds": self._seconds, "tokens": self._tokens, "stages": self._stages})
             self.begin()
         else:
             self._since = time.perf_counter()
