@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from critica.policies.base import PromptTooLong
 from critica.recipes.catalogue import RECIPES
 from critica.records.supervision import Failed
 from critica.rewards.base import FailurePolicy, RewardFailures
@@ -184,6 +185,12 @@ def test_a_batch_that_cannot_fit_is_refused_with_what_to_lower(small):
     with pytest.raises(TooLarge, match=r"learner\.tokens_per_microbatch|sampling\.prompts_per_step"):
         refuse_too_large(small("grpo"), room_mib=1.0)
     refuse_too_large(small("grpo"), room_mib=100_000.0)
+
+
+def test_a_prompt_longer_than_the_context_names_its_task(small, tmp_path):
+    recipe = small("grpo", sampling=replace(small("grpo").sampling, max_new_tokens=250))
+    with pytest.raises(PromptTooLong, match=r"task 'digit_sum.*context holds 256.*lower max_new_tokens"):
+        train(recipe, tmp_path / "run")
 
 
 def test_failed_is_not_a_number():

@@ -38,6 +38,23 @@ class Sample:
     stop: StopReason
 
 
+class PromptTooLong(ValueError):
+    """A prompt and its continuation do not fit into the model's context."""
+
+    def __init__(self, prompt_tokens: int, new_tokens: int, limit: int, task_id: str = "") -> None:
+        self.prompt_tokens, self.new_tokens, self.limit, self.task_id = prompt_tokens, new_tokens, limit, task_id
+        whose = f"the prompt of task {task_id!r}" if task_id else "a prompt"
+        super().__init__(
+            f"{whose} has {prompt_tokens} tokens; with max_new_tokens={new_tokens} that is "
+            f"{prompt_tokens + new_tokens}, and the policy's context holds {limit}: "
+            "lower max_new_tokens, choose shorter tasks, or take a policy with a longer context"
+        )
+
+    def of_task(self, task_id: str) -> "PromptTooLong":
+        """The same error, naming the task."""
+        return PromptTooLong(self.prompt_tokens, self.new_tokens, self.limit, task_id)
+
+
 @runtime_checkable
 class Policy(Protocol):
     """A causal language model that writes tokens. Weights need not be in this process."""

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from critica.policies.backbone import LanguageBackbone
-from critica.policies.base import Sample, SampleLimits, SampleRequest
+from critica.policies.base import PromptTooLong, Sample, SampleLimits, SampleRequest
 from critica.policies.decoder import DecodeControl, Decoder
 from critica.policies.fallback import generate_samples
 from critica.policies.families import base_model
@@ -25,23 +25,6 @@ from critica.records.words import Message
 __all__ = ["LanguageBackbone", "LanguagePolicy", "PolicyLoadError", "PromptTooLong"]
 
 SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-
-
-class PromptTooLong(ValueError):
-    """A prompt and its continuation do not fit into the model's context."""
-
-    def __init__(self, prompt_tokens: int, new_tokens: int, limit: int, task_id: str = "") -> None:
-        self.prompt_tokens, self.new_tokens, self.limit, self.task_id = prompt_tokens, new_tokens, limit, task_id
-        whose = f"the prompt of task {task_id!r}" if task_id else "a prompt"
-        super().__init__(
-            f"{whose} has {prompt_tokens} tokens; with max_new_tokens={new_tokens} that is "
-            f"{prompt_tokens + new_tokens}, and the policy's context holds {limit}: "
-            "lower max_new_tokens, choose shorter tasks, or take a policy with a longer context"
-        )
-
-    def of_task(self, task_id: str) -> "PromptTooLong":
-        """The same error, naming the task."""
-        return PromptTooLong(self.prompt_tokens, self.new_tokens, self.limit, task_id)
 
 
 class LanguagePolicy:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from critica.curricula.base import Curriculum, Request
-from critica.policies.base import Policy, Sample, SampleRequest
+from critica.policies.base import Policy, PromptTooLong, Sample, SampleRequest
 from critica.records.run import LedgerEntry
 from critica.records.supervision import Failed, Reward, Scored
 from critica.records.words import ContextTurn, Group, Message, SampledTurn, Task, Trajectory
@@ -74,7 +74,11 @@ def collect(policy: Policy, tasks: tuple[Task, ...], request: Request, seed: int
     for offset, task in enumerate(tasks):
         streams = tuple((request.step, first_slot + offset, i) for i in range(request.samples_per_prompt))
         asked.append(SampleRequest(policy.encode(task.messages), streams))
-    answers = policy.sample(asked, request.limits, seed)
+    try:
+        answers = policy.sample(asked, request.limits, seed)
+    except PromptTooLong as error:
+        longest = max(range(len(tasks)), key=lambda i: len(asked[i].prompt_ids))
+        raise error.of_task(tasks[longest].task_id) from error
     return [
         group_of(policy, task, want, got, request, f"{request.step}.{first_slot + i}")
         for i, (task, want, got) in enumerate(zip(tasks, asked, answers, strict=True))

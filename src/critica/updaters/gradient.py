@@ -22,7 +22,7 @@ class Adam:
 
     def __post_init__(self) -> None:
         if self.learning_rate < 0:
-            raise ValueError(f"learning_rate cannot be negative, got {self.learning_rate}; 0: by size")
+            raise ValueError(f"learning_rate cannot be negative, got {self.learning_rate}")
         if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
             raise ValueError("beta1 and beta2 must lie in [0, 1)")
         if not self.head_factor > 0:
