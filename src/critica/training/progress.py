@@ -34,13 +34,13 @@ def describe(values: Mapping[str, float]) -> str:
         ("told", "reward/told", "{:.3f}"),
         ("clean", "reward/clean", "{:.3f}"),
         ("acc", "accuracy/sampled", "{:.3f}"),
-        ("kl", "policy/kl_behavior", "{:.1e}"),
+        ("kl", "policy/kl_reference" if "policy/kl_reference" in values else "policy/kl_behavior", "{:.4f}"),
         ("entropy", "policy/entropy", "{:.3f}"),
         ("ev", "critic/explained_variance", "{:+.2f}"),
         ("len", "length/mean", "{:.0f}"),
     )
     said = [f"{label} {form.format(values[name])}" for label, name, form in shown if finite(values, name)]
-    return "  ".join(said)
+    return "  ".join(said).replace("-0.0000", "0.0000")
 
 
 def finite(values: Mapping[str, float], name: str) -> bool:

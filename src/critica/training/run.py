@@ -25,6 +25,7 @@ from critica.records.run import Progress, RunManifest
 from critica.store.evaluations import save_evaluation
 from critica.store.run_folder import RunFolder
 from critica.training.assemble import Assembly, assemble
+from critica.training.contention import contention_warning, others_busy_cores
 from critica.training.interrupt import Interrupt
 from critica.training.loop import Parts, run_loop
 from critica.training.memory import refuse_too_large
@@ -60,6 +61,13 @@ def threads_of(recipe: Recipe) -> int:
     return recipe.threads or len(os.sched_getaffinity(0))
 
 
+def warn_of_neighbors(recipe: Recipe, notify: Notify) -> None:
+    """Say so if other processes are busy on the cores that this run wants."""
+    warning = contention_warning(threads_of(recipe), others_busy_cores(), len(os.sched_getaffinity(0)))
+    if warning:
+        notify(warning)
+
+
 def train(
     recipe: Recipe,
     run: Path | str,
@@ -71,6 +79,7 @@ def train(
     configure(threads_of(recipe))
     recipe = with_rates(recipe)
     refuse_too_large(recipe)
+    warn_of_neighbors(recipe, notify)
     store = RunFolder.create(run, manifest_of(recipe, parent), config_text(recipe))
     with store:
         assembly = assemble(recipe)
