@@ -20,9 +20,11 @@ from critica.curricula.base import Stage
 from critica.objectives.penalties import Entropy, ReferenceKl
 from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.surrogates import ClippedRatio, PolicyGradient
+from critica.policies.batching import microbatches
+from critica.policies.kept import KeptStates
 from critica.records.evidence import ReferenceLogprobs
 from critica.records.losses import Constant, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
-from critica.training.batching import microbatches, update_rows
+from critica.training.batching import update_rows
 from critica.training.learner import Learner, Lesson, Schedule
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
@@ -57,7 +59,7 @@ def filled_batch(policy):
     return replace(batch, behavior_logprobs=grid.where(~batch.sampled_mask, -1.5), temperature=torch.ones_like(grid))
 
 
-def moved(objective, tokens, critic_part=None, target=None, advantage=None, schedule=None):
+def moved(objective, tokens, critic_part=None, target=None, advantage=None, schedule=None, keep=False):
     """The weights after one update, and the reports."""
     policy = BigramPolicy(dtype=torch.float64)
     batch = filled_batch(policy)
@@ -70,6 +72,7 @@ def moved(objective, tokens, critic_part=None, target=None, advantage=None, sche
         critic.head.double()
         needs = needs | critic.needs
     observer = Observer(policy, needs, tokens)
+    observer.kept.tokens = tokens if keep else 0
     evidence = observer.observe((), batch)
     if critic_part is not None:
         critic._checked = True
@@ -80,7 +83,9 @@ def moved(objective, tokens, critic_part=None, target=None, advantage=None, sche
         Descent(policy.trainable(), Adam(1.0)),
         Descent(critic.trainable(), Adam(1.0)) if critic_part is not None else None,
     )
-    learner = Learner(policy, critic, objective, optimizers, schedule or Schedule(1, 1, 1, tokens), seed=0)
+    learner = Learner(
+        policy, critic, objective, optimizers, schedule or Schedule(1, 1, 1, tokens), seed=0, kept=observer.kept
+    )
     reports = learner.update(Lesson(batch, credit, targets, values, evidence), TRAIN, step=1)
     weights = {name: value.detach().clone() for name, value in policy.trainable()}
     if critic_part is not None:
@@ -231,3 +236,21 @@ def test_reference_logprobs_stay_where_the_run_began():
     with torch.no_grad():
         policy.model["head"].weight.add_(1.0)
     assert torch.equal(observer.observe((), batch)[ReferenceLogprobs].logprobs, before)
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_a_forward_pass_kept_from_the_prediction_gives_the_same_update(detached):
+    part, target = ScalarCritic(body=SharedTrunk(detached=detached, weight=0.5)), MonteCarlo()
+    objective = PolicyLoss(PolicyGradient(), penalties=(Entropy(0.1),))
+    anew, _ = moved(objective, 10_000, part, target, Gae(1.0, 0.9))
+    kept, _ = moved(objective, 10_000, part, target, Gae(1.0, 0.9), keep=True)
+    for name, value in anew.items():
+        torch.testing.assert_close(kept[name], value, atol=1e-13, rtol=0)
+
+
+def test_kept_states_belong_to_one_batch_and_are_taken_once():
+    store, batch, other = KeptStates(), token_batch(["cs"], [0]), token_batch(["cs"], [0])
+    store.keep(batch, torch.ones(1, 2))
+    assert store.take(other) is None and store.take(batch) is None
+    store.keep(batch, torch.ones(1, 2))
+    assert torch.equal(store.take(batch), torch.ones(1, 2)) and store.take(batch) is None

@@ -71,6 +71,20 @@ def test_resume_from_an_earlier_step_cuts_back_what_came_after(small, tmp_path):
     assert [line.step for line in RunFolder.open(run).metrics()] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("name", ["ppo", "dvpo"])
+def test_the_size_of_the_pieces_changes_the_books_by_rounding_only(name, small, tmp_path):
+    """In one piece the update also takes over the prediction's forward pass; in many it cannot."""
+    lines = []
+    for tokens in (24, 10_000):
+        recipe = small(name, steps=2)
+        recipe = replace(recipe, learner=replace(recipe.learner, tokens_per_microbatch=tokens))
+        train(recipe, tmp_path / str(tokens))
+        lines.append(list(RunFolder.open(tmp_path / str(tokens)).metrics()))
+    for first, second in zip(*lines, strict=True):
+        for metric in ("loss/value", "loss/policy", "critic/grad_norm", "policy/grad_norm", "critic/value_mean"):
+            assert first[metric] == pytest.approx(second[metric], rel=2e-3, abs=2e-6), metric
+
+
 def test_the_books_balance_and_noise_is_kept_beside(small, tmp_path):
     train(small("rloo"), tmp_path / "run")
     store = RunFolder.open(tmp_path / "run")

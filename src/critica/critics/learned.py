@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from critica.critics.base import CriticContext, ValueCritic
 from critica.critics.bodies import Body, SharedTrunk
 from critica.policies.base import Backbone
+from critica.policies.batching import microbatches
+from critica.policies.kept import KeptStates
 from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction, ValueTargets
 from critica.records.evidence import Evidence, HiddenStates
 from critica.records.losses import LossTerm
@@ -24,7 +26,10 @@ class CriticStartError(ValueError):
 
 
 class LearnedCritic(ValueCritic):
-    """A body (or the policy's trunk) and a head in fp32 whose output layer starts at zero."""
+    """A body (or the policy's trunk) and a head in fp32 whose output layer starts at zero.
+
+    `tokens` bounds the grid cells of one forward pass; whoever assembles the run sets it, and `kept.tokens`.
+    """
 
     def __init__(self, body: Body, head: nn.Module, context: CriticContext) -> None:
         self.head = head.float()
@@ -34,6 +39,8 @@ class LearnedCritic(ValueCritic):
         self.trunk_weight = body.weight if isinstance(body, SharedTrunk) else 1.0
         self.needs = frozenset() if self.has_body else frozenset({HiddenStates})
         self.reward_low, self.reward_high = context.reward_low, context.reward_high
+        self.kept = KeptStates()
+        self.tokens = 2**62
         self._checked = False
 
     @abstractmethod
@@ -52,11 +59,28 @@ class LearnedCritic(ValueCritic):
         if self.body is None:
             states, ends = evidence[HiddenStates].states, evidence[HiddenStates].bootstrap
         else:
-            states, ends = self.body.sampled_and_final_states(batch)
+            states, ends = self._read_body(self.body, batch)
         prediction = self.read(batch, self.full(states), self.full(ends))
         if not self._checked:
             self._refuse_wild_start(prediction)
         return prediction
+
+    def _read_body(self, body: Backbone, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+        """The body's states without gradient, in pieces that fit; a batch of one piece is kept for the update."""
+        pieces = microbatches(batch, torch.arange(batch.rows), self.tokens)
+        if len(pieces) == 1 and self.kept.tokens:
+            with torch.enable_grad():
+                states, ends = body.sampled_and_final_states(batch)
+            self.kept.keep(batch, states)
+            return states.detach(), ends.detach()
+        row_of = batch.sampled_mask.nonzero()[:, 0]
+        states = batch.behavior_logprobs.new_empty(len(row_of), body.width)
+        ends = states.new_empty(batch.rows, body.width)
+        for rows in pieces:
+            before, after = body.sampled_and_final_states(batch.select(rows))
+            states[torch.isin(row_of, rows)] = before.to(states.dtype)
+            ends[rows] = after.to(ends.dtype)
+        return states, ends
 
     def full(self, states: Tensor) -> Tensor:
         """States at the head's precision: fp32, whatever the body computes in."""
@@ -66,7 +90,8 @@ class LearnedCritic(ValueCritic):
         """The body's states before each sampled token, with gradient."""
         if self.body is None:
             raise RuntimeError("this critic reads the policy's trunk: the learner must hand it the policy's states")
-        return self.body.sampled_states(batch)
+        kept = self.kept.take(batch)
+        return self.body.sampled_states(batch) if kept is None else kept
 
     def trainable(self) -> Iterable[tuple[str, nn.Parameter]]:
         """Every parameter, the head's first."""

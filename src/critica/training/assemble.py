@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from critica.critics.base import CriticContext, Trainable, ValueCritic
+from critica.critics.learned import LearnedCritic
 from critica.curricula.base import Budget
 from critica.environments.base import Environment
 from critica.functional.random import stream_key
@@ -52,6 +53,7 @@ def assemble(recipe: Recipe) -> Assembly:
     critic = recipe.critic.build(CriticContext(policy, stream_key(recipe.seed, "critic") % 2**63, low, high))
     observer = Observer(policy, evidence_needed(recipe, critic), recipe.learner.tokens_per_microbatch)
     learned = isinstance(critic, Trainable)
+    share_forwards(recipe, critic, observer)
     optimizers = (
         Optimizer(policy.trainable(), recipe.learner.policy),
         Optimizer(critic.trainable(), recipe.learner.critic) if isinstance(critic, Trainable) else None,
@@ -66,9 +68,22 @@ def assemble(recipe: Recipe) -> Assembly:
         recipe.learner.policy_epochs, recipe.learner.updates_per_epoch,
         recipe.learner.critic_epochs, recipe.learner.tokens_per_microbatch,
     )  # fmt: skip
-    learner = Learner(policy, critic, recipe.objective, optimizers, schedule, recipe.seed)
+    learner = Learner(policy, critic, recipe.objective, optimizers, schedule, recipe.seed, observer.kept)
     state = TrainingState(policy, critic, observer, optimizers, curriculum)
     return Assembly(environment, source, Supervision(source, recipe.noise, recipe.seed), state, learner)
+
+
+def share_forwards(recipe: Recipe, critic: ValueCritic, observer: Observer) -> None:
+    """With one update a step, let the update take over the forward pass of the prediction when it fits at once.
+
+    Not with dropout in adapters: a prediction is deterministic and the update's forward pass is not.
+    """
+    learner, tokens = recipe.learner, recipe.learner.tokens_per_microbatch
+    if learner.policy_epochs * learner.updates_per_epoch == 1 and not recipe.policy.lora.dropout:
+        observer.kept.tokens = tokens
+    if isinstance(critic, LearnedCritic):
+        critic.tokens = tokens
+        critic.kept.tokens = tokens if learner.critic_epochs * learner.updates_per_epoch == 1 else 0
 
 
 def refuse_double_ownership(optimizers: tuple[Optimizer, Optimizer | None]) -> None:

@@ -1,5 +1,6 @@
 """The learner: owns every optimizer, cuts the batch to fit memory, and reduces losses over the whole step."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +14,8 @@ from critica.functional.random import torch_generator
 from critica.functional.reduce import denominator, reduce
 from critica.objectives.policy_loss import PolicyLoss, TokenScores
 from critica.policies.base import TrainablePolicy
+from critica.policies.batching import microbatches
+from critica.policies.kept import KeptStates
 from critica.records.arrays import (
     Advantages,
     Metric,
@@ -26,7 +29,7 @@ from critica.records.arrays import (
 )
 from critica.records.evidence import Evidence, ProximalLogprobs, ReferenceLogprobs
 from critica.records.losses import LossTerm, TokenMean
-from critica.training.batching import microbatches, update_rows
+from critica.training.batching import update_rows
 from critica.training.optimizer import Optimizer
 
 
@@ -91,7 +94,9 @@ class Learner:
         optimizers: tuple[Optimizer, Optimizer | None],
         schedule: Schedule,
         seed: int,
+        kept: KeptStates | None = None,
     ) -> None:
+        self.kept = kept or KeptStates()
         self.policy, self.critic, self.objective = policy, critic, objective
         self.policy_optimizer, self.critic_optimizer = optimizers
         self.schedule, self.seed = schedule, seed
@@ -123,10 +128,8 @@ class Learner:
         """One optimizer step of the policy, and of a critic that reads its trunk."""
         counts = Denominators(lesson, rows)
         reports: list[Metric] = []
-        for piece in microbatches(lesson.batch, rows, self.schedule.tokens_per_microbatch):
-            part = lesson.select(piece)
-            with torch.set_grad_enabled(learns or (critic is not None and critic.shapes_trunk)):
-                states = self.policy.sampled_states(part.batch)
+        for part in self._pieces(lesson, rows):
+            states = self._policy_states(part.batch, learns or (critic is not None and critic.shapes_trunk))
             losses: list[Tensor] = []
             if learns:
                 scores = self._scores(part, states)
@@ -148,13 +151,29 @@ class Learner:
     def _critic_step(self, lesson: Lesson, rows: Tensor, critic: Trainable) -> list[Metric]:
         """One optimizer step of a critic with a body of its own."""
         counts = Denominators(lesson, rows)
-        for piece in microbatches(lesson.batch, rows, self.schedule.tokens_per_microbatch):
-            part = lesson.select(piece)
+        for part in self._pieces(lesson, rows):
             assert part.targets is not None
             terms = critic.loss(critic.states(part.batch), part.batch, part.targets, part.values)
             torch.stack([counts.reduce(term, counts.critic()) for term in terms]).sum().backward()
         assert self.critic_optimizer is not None
         return applied("critic", self.critic_optimizer) + counts.report()
+
+    def _pieces(self, lesson: Lesson, rows: Tensor) -> Iterator[Lesson]:
+        """These rows in pieces that fit; when that is all of them at once, the lesson itself."""
+        pieces = microbatches(lesson.batch, rows, self.schedule.tokens_per_microbatch)
+        if len(pieces) == 1 and len(rows) == lesson.batch.rows:
+            yield lesson
+            return
+        for piece in pieces:
+            yield lesson.select(piece)
+
+    def _policy_states(self, batch: TokenBatch, with_gradient: bool) -> Tensor:
+        """The policy's states before each sampled token: those that `observe` kept, or a new forward pass."""
+        kept = self.kept.take(batch)
+        if kept is not None:
+            return kept if with_gradient else kept.detach()
+        with torch.set_grad_enabled(with_gradient):
+            return self.policy.sampled_states(batch)
 
     def _scores(self, part: Lesson, states: Tensor) -> TokenScores:
         mask = part.batch.sampled_mask

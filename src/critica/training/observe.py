@@ -6,10 +6,11 @@ import torch
 
 from critica.functional.logprobs import token_logprobs
 from critica.policies.base import TrainablePolicy
+from critica.policies.batching import microbatches
+from critica.policies.kept import KeptStates
 from critica.records.arrays import TokenBatch, scatter_sampled
 from critica.records.evidence import Evidence, EvidenceItem, Groups, HiddenStates, ProximalLogprobs, ReferenceLogprobs
 from critica.records.words import Group
-from critica.training.batching import microbatches
 
 SUPPLIED = frozenset({HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups})
 
@@ -36,6 +37,7 @@ class Observer:
         self.policy = policy
         self.needs = needs
         self.tokens = tokens_per_microbatch
+        self.kept = KeptStates()
         self.reference = policy.frozen_copy() if ReferenceLogprobs in needs else None
 
     @torch.no_grad()
@@ -55,9 +57,15 @@ class Observer:
         ends = batch.behavior_logprobs.new_zeros(batch.rows, self.policy.width)
         row_of = batch.sampled_mask.nonzero()[:, 0]
         logprobs = torch.zeros_like(batch.behavior_logprobs)
-        for rows in microbatches(batch, torch.arange(batch.rows), self.tokens):
-            piece = batch.select(rows)
-            before, after = self.policy.sampled_and_final_states(piece)
+        pieces = microbatches(batch, torch.arange(batch.rows), self.tokens)
+        keep = len(pieces) == 1 and bool(self.kept.tokens)
+        for rows in pieces:
+            piece = batch if keep else batch.select(rows)
+            with torch.set_grad_enabled(keep):
+                before, after = self.policy.sampled_and_final_states(piece)
+            if keep:
+                self.kept.keep(batch, before)
+                before, after = before.detach(), after.detach()
             states[torch.isin(row_of, rows)] = before.to(states.dtype)
             ends[rows] = after.to(ends.dtype)
             if ProximalLogprobs in self.needs:

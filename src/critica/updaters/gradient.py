@@ -44,4 +44,4 @@ def rate_by_size(parameters: int, adapters: bool = False) -> float:
     return 3e-4 * (1e6 / max(parameters, 1)) ** 0.65 * (10.0 if adapters else 1.0)
 
 
-CRITIC_FACTOR = 2.0  # a critic's rate over its policy's, as in VAPO; five times was measured to be worse on pico (docs/log.md)
+CRITIC_FACTOR = 2.0  # a critic's rate over its policy's, as in VAPO; five was worse on pico (docs/log.md)
