@@ -71,3 +71,16 @@ def test_horizons_follow_the_geometric_law():
     for k in (1, 2, 3, 7):
         assert float((horizons == k).double().mean()) == pytest.approx(0.25 * 0.75 ** (k - 1), abs=1e-3)
     assert sorted(coprime_permutation(30).tolist()) == list(range(30))
+
+
+def test_a_discount_of_zero_or_a_long_answer_does_not_divide_by_nothing():
+    rewards = torch.zeros(1, 3000)
+    rewards[0, -1] = 1.0
+    quantiles = torch.full((1, 3000, 2), 0.5)
+    mask = torch.ones(1, 3000, dtype=torch.bool)
+    for discount in (0.0, 0.9):
+        drawn = lambda_mixture_samples(rewards, quantiles, mask, discount, 0.9, 4)
+        assert bool(drawn.isfinite().all())
+        assert bool((drawn[0, -1] == 1.0).all())
+    late = lambda_mixture_samples(rewards, quantiles * 0, mask, 0.99, 1.0, 2)
+    torch.testing.assert_close(late[0, -11, 0], torch.tensor(0.99**10))

@@ -10,15 +10,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from critica.critics.bodies import SharedTrunk, SmallModel
 from critica.policies.base import PromptTooLong
+from critica.recipes.base import Checkpoints, HeldOut
 from critica.recipes.catalogue import RECIPES
 from critica.records.supervision import Failed
 from critica.rewards.base import FailurePolicy, RewardFailures
 from critica.rewards.verifiers import Function
+from critica.rollout.admission import Informative
 from critica.store.errors import CorruptCheckpoint, RunFolderBusy
 from critica.store.run_folder import RunFolder
 from critica.training.memory import TooLarge, refuse_too_large
-from critica.training.run import evaluate, recipe_of, resume, train
+from critica.training.run import StepsBehind, evaluate, recipe_of, resume, train
 
 
 def weights(run: Path, step: int) -> dict[str, torch.Tensor]:
@@ -149,6 +152,71 @@ def test_a_reward_that_raises_stops_the_run_with_the_evidence(small, tmp_path):
     reward.write_text("def score(task, completion):\n    raise ValueError('no verdict today')\n")
     with pytest.raises(RewardFailures, match="no verdict today"):
         train(small("grpo", reward=Function(f"{reward}:score")), tmp_path / "run")
+
+
+def test_failures_count_even_where_admission_turns_groups_away(small, tmp_path):
+    """A reward that always raises leaves no group informative; the reader must see the exception, not the admission."""
+    reward = tmp_path / "reward.py"
+    reward.write_text("def score(task, completion):\n    raise ValueError('no verdict today')\n")
+    recipe = small("grpo", reward=Function(f"{reward}:score"), admission=Informative(max_rounds=2))
+    with pytest.raises(RewardFailures, match="no verdict today"):
+        train(recipe, tmp_path / "run")
+
+
+def test_a_run_can_be_resumed_before_its_first_evaluation_is_done(small, tmp_path):
+    seen = []
+
+    def notify(message):
+        seen.append((message, (tmp_path / "run" / "checkpoints" / "step_0").is_dir()))
+
+    train(small("grpo", steps=1, held_out=HeldOut(prompts=4)), tmp_path / "run", notify=notify)
+    assert [there for message, there in seen if "before training" in message] == [True]
+    assert len(list((tmp_path / "run" / "evaluations").glob("*.json"))) == 4
+
+
+def test_what_cannot_be_built_leaves_no_run_behind(small, tmp_path):
+    broken = small("ppo", policy=replace(small("ppo").policy, device="cuda"))
+    with pytest.raises(ValueError, match=r"policy\.device=cpu"):
+        train(broken, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_half_precision_weights_are_refused_unless_only_adapters_train(small, tmp_path):
+    with pytest.raises(ValueError, match=r"policy\.dtype=float32"):
+        train(small("grpo", policy=replace(small("grpo").policy, dtype="bfloat16")), tmp_path / "run")
+
+
+def test_more_steps_are_remembered_and_fewer_refused(small, tmp_path):
+    run = tmp_path / "run"
+    train(small("grpo", steps=2), run)
+    resume(run, steps=3)
+    assert recipe_of(RunFolder.open(run)).steps == 3
+    with pytest.raises(StepsBehind, match="is at step 3 and 1 steps"):
+        resume(run, steps=1)
+
+
+def test_as_many_checkpoints_stay_as_were_asked_for(small, tmp_path):
+    train(small("grpo", checkpoint=Checkpoints(every=1, keep=4)), tmp_path / "run")
+    assert RunFolder.open(tmp_path / "run").checkpoints.steps == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_critic_warmup_leaves_the_policy_alone(detached, small, tmp_path):
+    recipe = small("ppo", steps=2)
+    critic = replace(recipe.critic, body=SharedTrunk(detached=detached))
+    train(replace(recipe, critic=critic, learner=replace(recipe.learner, critic_warmup_steps=2)), tmp_path / "run")
+    start, end = weights(tmp_path / "run", 0), weights(tmp_path / "run", 2)
+    assert all(torch.equal(start[key], end[key]) for key in start if key.startswith("policy/"))
+    assert any(not torch.equal(start[key], end[key]) for key in start if key.startswith("critic/"))
+
+
+def test_a_small_model_of_another_width_can_be_the_critics_body(small, tiny_folder, tmp_path):
+    from transformers import Qwen3Config, Qwen3Model
+
+    narrow = json.loads((tiny_folder / "config.json").read_text()) | {"hidden_size": 16, "intermediate_size": 24}
+    Qwen3Model(Qwen3Config(**narrow)).save_pretrained(tmp_path / "narrow")
+    recipe = small("dvpo", steps=1)
+    train(replace(recipe, critic=replace(recipe.critic, body=SmallModel(str(tmp_path / "narrow")))), tmp_path / "run")
 
 
 def test_a_few_failures_are_masked_not_zeroed(small, tmp_path):

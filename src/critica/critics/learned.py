@@ -25,15 +25,20 @@ class CriticStartError(ValueError):
     """The critic's first predictions are outside of what rewards can be."""
 
 
+def read_width(reader: Backbone | None, context: CriticContext) -> int:
+    """D of the states that a head reads: its body's, or the policy's."""
+    return context.policy.width if reader is None else reader.width
+
+
 class LearnedCritic(ValueCritic):
     """A body (or the policy's trunk) and a head in fp32 whose output layer starts at zero.
 
     `tokens` bounds the grid cells of one forward pass; whoever assembles the run sets it, and `kept.tokens`.
     """
 
-    def __init__(self, body: Body, head: nn.Module, context: CriticContext) -> None:
+    def __init__(self, body: Body, reader: Backbone | None, head: nn.Module, context: CriticContext) -> None:
         self.head = head.float()
-        self.body: Backbone | None = body.build(context.policy)
+        self.body = reader
         self.has_body = self.body is not None
         self.shapes_trunk = isinstance(body, SharedTrunk) and not body.detached
         self.trunk_weight = body.weight if isinstance(body, SharedTrunk) else 1.0

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from critica.critics.base import CriticContext, CriticPart, ValueCritic
 from critica.critics.bodies import Body, OwnBody
-from critica.critics.learned import LearnedCritic
+from critica.critics.learned import LearnedCritic, read_width
 from critica.functional.quantiles import midpoint_levels, monotone_quantiles, quantile_huber
 from critica.functional.random import torch_generator
 from critica.functional.tails import head_consistency, mean_shift, tail_curvature, tail_mean_gap, tail_shape
+from critica.policies.base import Backbone
 from critica.records.arrays import (
     Quantiles,
     Samples,
@@ -87,7 +88,7 @@ class QuantileCritic(CriticPart):
     """
 
     heads: int = 3
-    quantiles: int = 32
+    quantiles: int = 20
     hidden: int = 64
     huber: float = 0.25
     mean: float = 1.0
@@ -108,16 +109,17 @@ class QuantileCritic(CriticPart):
         return self.tail.active
 
     def build(self, context: CriticContext) -> ValueCritic:
-        head = QuantileHeads(self, context)
-        return LiveQuantileCritic(self, head, context)
+        reader = self.body.build(context.policy)
+        head = QuantileHeads(self, context, read_width(reader, context))
+        return LiveQuantileCritic(self, reader, head, context)
 
 
 class QuantileHeads(nn.Module):
     """States [S, D] to quantiles [S, M, K]."""
 
-    def __init__(self, part: QuantileCritic, context: CriticContext) -> None:
+    def __init__(self, part: QuantileCritic, context: CriticContext, width: int) -> None:
         super().__init__()
-        width, generator = context.policy.width, torch_generator(context.seed, "critic/heads")
+        generator = torch_generator(context.seed, "critic/heads")
         bound = width**-0.5
         self.hidden_weight = nn.Parameter(torch.empty(part.heads * part.hidden, width))
         self.hidden_bias = nn.Parameter(torch.zeros(part.heads * part.hidden))
@@ -143,8 +145,10 @@ class QuantileHeads(nn.Module):
 class LiveQuantileCritic(LearnedCritic):
     """A quantile critic with weights."""
 
-    def __init__(self, part: QuantileCritic, head: QuantileHeads, context: CriticContext) -> None:
-        super().__init__(part.body, head, context)
+    def __init__(
+        self, part: QuantileCritic, reader: Backbone | None, head: QuantileHeads, context: CriticContext
+    ) -> None:
+        super().__init__(part.body, reader, head, context)
         self.part = part
         self.levels = midpoint_levels(part.quantiles)
 

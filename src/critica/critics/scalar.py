@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from critica.critics.base import CriticContext, CriticPart, ValueCritic
 from critica.critics.bodies import Body, OwnBody
-from critica.critics.learned import LearnedCritic
+from critica.critics.learned import LearnedCritic, read_width
 from critica.functional.values import clipped_squared_error
+from critica.policies.base import Backbone
 from critica.records.arrays import Scalar, TokenBatch, ValuePrediction, ValueTargets, scatter_sampled
 from critica.records.losses import LossTerm, TokenMean
 
@@ -29,17 +29,20 @@ class ScalarCritic(CriticPart):
             raise ValueError(f"clip cannot be negative, got {self.clip}; 0 switches it off")
 
     def build(self, context: CriticContext) -> ValueCritic:
-        head = nn.Linear(context.policy.width, 1)
+        reader = self.body.build(context.policy)
+        head = nn.Linear(read_width(reader, context), 1)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
-        return LiveScalarCritic(self, head, context)
+        return LiveScalarCritic(self, reader, head, context)
 
 
 class LiveScalarCritic(LearnedCritic):
     """A scalar critic with weights."""
 
-    def __init__(self, part: ScalarCritic, head: nn.Linear, context: CriticContext) -> None:
-        super().__init__(part.body, head, context)
+    def __init__(
+        self, part: ScalarCritic, reader: Backbone | None, head: nn.Linear, context: CriticContext
+    ) -> None:
+        super().__init__(part.body, reader, head, context)
         self.part = part
 
     def read(self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]) -> ValuePrediction:
@@ -55,12 +58,3 @@ class LiveScalarCritic(LearnedCritic):
         error = clipped_squared_error(value, targets.values, values.mean, self.part.clip)
         return (LossTerm("value", error, targets.mask, 1.0, TokenMean()),)
 
-
-def seeded_linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
-    """A linear layer drawn from its own generator, so that two runs with one seed start alike."""
-    layer = nn.Linear(fan_in, fan_out)
-    bound = fan_in**-0.5
-    with torch.no_grad():
-        layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.uniform_(-bound, bound, generator=generator)
-    return layer

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from critica.functional.gae import compact, expand
+from critica.functional.gather import compact, expand
+from critica.functional.recursion import discounted_suffix_sums
 
 
 def stratified_horizons(decay: float, samples: int) -> Int[Tensor, "S"]:
@@ -51,16 +52,15 @@ def lambda_mixture_samples(
     horizons = stratified_horizons(decay, samples).clamp(max=width)
     index = (coprime_permutation(samples) * count) // samples
     powers = torch.pow(torch.tensor(discount, dtype=torch.float64), torch.arange(width + 1)).to(steps)
-    discounted = torch.nn.functional.pad((steps * powers[:width]).cumsum(-1), (1, 0))
+    returns = torch.nn.functional.pad(discounted_suffix_sums(steps, discount), (0, width + 1))
     here = torch.arange(width)
     result = values.new_zeros(rows, width, samples)
     padded = torch.nn.functional.pad(values, (0, 0, 0, width + 1))
     alive = here[None] < lengths[:, None]
     for s in range(samples):
         k = int(horizons[s])
-        reach = torch.minimum(here + k, torch.tensor(width))
         inside = (here + k)[None] < lengths[:, None]
-        gained = (discounted[:, reach] - discounted[:, :width]) / powers[:width]
+        gained = returns[:, :width] - powers[k] * returns[:, k : k + width]
         future = padded[:, k : k + width, int(index[s])] * powers[k]
         result[:, :, s] = gained + future.where(inside, 0.0)
     return expand(result.where(alive[..., None], 0.0), mask)

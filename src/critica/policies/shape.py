@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from critica.policies.loading import resolve
+from critica.policies.locate import PolicyLoadError, locate, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +45,41 @@ class ModelShape:
 
 
 def read_shape(name: str) -> ModelShape:
-    """The shape of a model folder, short name, or cached hub name. Raises what `resolve` raises."""
-    content = json.loads((Path(resolve(name)) / "config.json").read_text())
-    heads = content.get("num_attention_heads") or content["n_head"]
-    width = content.get("hidden_size") or content["n_embd"]
-    return ModelShape(
-        width=width,
-        layers=content.get("num_hidden_layers") or content["n_layer"],
-        heads=heads,
-        key_value_heads=content.get("num_key_value_heads") or heads,
-        head_width=content.get("head_dim") or width // heads,
-        intermediate=content.get("intermediate_size") or 4 * width,
-        vocabulary=content["vocab_size"],
-        tied=content.get("tie_word_embeddings", False),
-    )
+    """The shape of a model folder, short name, or hub name (its config.json alone is fetched if it is not cached).
+
+    A folder of saved adapters has its base model's shape. Raises `PolicyLoadError`.
+    """
+    content = json.loads(config_file(name).read_text())
+    try:
+        heads = content.get("num_attention_heads") or content["n_head"]
+        width = content.get("hidden_size") or content["n_embd"]
+        return ModelShape(
+            width=width,
+            layers=content.get("num_hidden_layers") or content["n_layer"],
+            heads=heads,
+            key_value_heads=content.get("num_key_value_heads") or heads,
+            head_width=content.get("head_dim") or width // heads,
+            intermediate=content.get("intermediate_size") or 4 * width,
+            vocabulary=content["vocab_size"],
+            tied=content.get("tie_word_embeddings", False),
+        )
+    except KeyError as error:
+        raise PolicyLoadError(
+            f"the config.json of {name!r} does not say {error}: it is no decoder-only language model of a known kind"
+        ) from error
+
+
+def config_file(name: str) -> Path:
+    """Where the config.json is that says a policy's size."""
+    place = Path(resolve(name))
+    if place.is_dir() and not (place / "config.json").is_file():
+        return config_file(json.loads((place / "adapter_config.json").read_text())["base_model_name_or_path"])
+    try:
+        return locate(name) / "config.json"
+    except PolicyLoadError as missing:
+        from huggingface_hub import hf_hub_download
+
+        try:
+            return Path(hf_hub_download(resolve(name), "config.json"))
+        except Exception as error:  # the hub's own many kinds: all mean that it is not to be had
+            raise missing from error

@@ -113,14 +113,13 @@ class Checkpoints:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Held-out evaluation before and after training (and every `every` steps; 0: only at the ends).
+    """Held-out evaluation before and after training.
 
     `prompts` 0 switches it off. Accuracy is measured at temperature 1 with `samples` each, and greedy.
     """
 
     prompts: int = 0
     samples: int = 1
-    every: int = 0
 
 
 @dataclass(frozen=True, slots=True)

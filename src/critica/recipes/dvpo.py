@@ -13,7 +13,7 @@ from critica.recipes.base import CodeSays, Learner, OurChoice, Paper, PaperSays,
 DVPO = Recipe(
     name="dvpo",
     paper=Paper("DVPO: Distributional Value Modeling-based Policy Optimization", "2512.03847"),
-    critic=QuantileCritic(heads=3, quantiles=32, tail=AsymmetricTail(lower=0.1, upper=0.1)),
+    critic=QuantileCritic(heads=3, quantiles=20, tail=AsymmetricTail(lower=0.1, upper=0.1)),
     target=LambdaMixture(discount=1.0, decay=0.95),
     advantage=Standardized(QuantileGae(discount=1.0, decay=0.95)),
     objective=PolicyLoss(ClippedRatio(low=0.2, high=0.2)),

@@ -43,4 +43,4 @@ class Informative(AdmissionRule):
 
     def rejects(self, rewards: Sequence[Reward]) -> str:
         known = {reward.outcome.value for reward in rewards if isinstance(reward.outcome, Scored)}
-        return "zero_variance" if len(known) < 2 else ""
+        return "" if len(known) > 1 else "zero_variance" if known else "no_outcome"

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from critica.curricula.base import Curriculum, Request
 from critica.policies.base import Policy, PromptTooLong, Sample, SampleRequest
-from critica.records.run import LedgerEntry
-from critica.records.supervision import Failed, Reward, Scored
+from critica.records.run import LedgerEntry, LedgerState
+from critica.records.supervision import Failed, Outcome, Reward, Scored
 from critica.records.words import ContextTurn, Group, Message, SampledTurn, Task, Trajectory
-from critica.rewards.base import RewardSource, ScoreRequest
+from critica.rewards.base import FailurePolicy, RewardSource, ScoreRequest
 from critica.rewards.noise import NoiseModel
 from critica.rollout.admission import AdmissionRule
 
@@ -28,20 +28,25 @@ class NothingGathered(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """The reward source, the noise injected on purpose, and the seed that identifies both."""
+    """The reward source, the noise injected on purpose, the seed that identifies both, and how much may fail."""
 
     source: RewardSource
     noise: NoiseModel
     seed: int
+    failures: FailurePolicy = FailurePolicy()
 
 
 def gather(
     policy: Policy, curriculum: Curriculum, supervision: Supervision, admission: AdmissionRule, request: Request
 ) -> Gathered:
-    """Repeat collect, score and admission until `request.prompts` groups pass or the rule's rounds are used up."""
+    """Repeat collect, score and admission until `request.prompts` groups pass or the rule's rounds are used up.
+
+    Raises `RewardFailures` if too many of all rounds' samples failed, `NothingGathered` if no group passed.
+    """
     groups: list[Group] = []
     rewards: list[Reward] = []
     away: list[LedgerEntry] = []
+    told: list[Outcome] = []
     slot = 0
     rounds = 0
     while len(groups) < request.prompts and rounds < admission.max_rounds:
@@ -53,12 +58,12 @@ def gather(
         for group, verdicts in zip(collected, scored, strict=True):
             reason = admission.rejects(verdicts)
             if reason:
-                away += [
-                    LedgerEntry(t.trajectory_id, group.task.task_id, "filtered", reason) for t in group.trajectories
-                ]
+                away += [ledger_of(verdict, group.task.task_id, "filtered", reason) for verdict in verdicts]
             else:
                 groups.append(group)
                 rewards += verdicts
+            told += [verdict.outcome for verdict in verdicts]
+    supervision.failures.check(supervision.source.name, told)
     if not groups:
         raise NothingGathered(
             f"step {request.step}: none of {slot} groups passed {type(admission).__name__} in {admission.max_rounds}"
@@ -118,9 +123,9 @@ def score(groups: list[Group], supervision: Supervision, step: int) -> list[list
     return cut
 
 
-def ledger_of(reward: Reward, task_id: str, masked: bool, reason: str) -> LedgerEntry:
-    """Where a sample of the batch ended up: failed without an outcome, masked with weight 0, or trained."""
+def ledger_of(reward: Reward, task_id: str, state: LedgerState, reason: str) -> LedgerEntry:
+    """Where a sample ended up: `failed` if it has no outcome, whatever else is said of it, else in `state`."""
     if not isinstance(reward.outcome, Scored):
         why = reward.outcome.error if isinstance(reward.outcome, Failed) else reward.outcome.reason
         return LedgerEntry(reward.trajectory_id, task_id, "failed", why)
-    return LedgerEntry(reward.trajectory_id, task_id, "masked" if masked else "trained", reason if masked else "")
+    return LedgerEntry(reward.trajectory_id, task_id, state, reason)

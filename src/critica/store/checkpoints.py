@@ -117,7 +117,9 @@ class CheckpointStore:
         """Remove checkpoints later than `step`: they belong to a course that a resume from `step` leaves."""
         for later in self.steps:
             if later > step:
-                shutil.rmtree(self.path_of(later))
+                for name in (f".old-step_{later}", f"step_{later}"):
+                    if (self.folder / name).exists():
+                        shutil.rmtree(self.folder / name)
 
     def _way_out(self, step: int) -> str:
         earlier = [older for older in self.steps if older < step and not _problem(self.path_of(older))]

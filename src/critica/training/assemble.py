@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from critica.critics.base import CriticContext, Trainable, ValueCritic
 from critica.critics.learned import LearnedCritic
 from critica.curricula.base import Budget
@@ -43,10 +45,14 @@ def evidence_needed(recipe: Recipe, critic: ValueCritic) -> frozenset[type]:
 
 def assemble(recipe: Recipe) -> Assembly:
     """Build every part."""
+    if recipe.policy.device not in ("auto", "cpu"):
+        raise ValueError(
+            f"policy.device={recipe.policy.device}: training runs on the CPU only so far; set policy.device=cpu"
+        )
     environment = recipe.environment.build(recipe.seed)
     source = recipe.reward.build(environment)
     policy = LanguagePolicy.load(
-        recipe.policy.path, recipe.policy.lora, recipe.policy.device, recipe.policy.dtype,
+        recipe.policy.path, recipe.policy.lora, "cpu", recipe.policy.dtype,
     )  # fmt: skip
     limit = recipe.sampling.max_new_tokens or environment.max_new_tokens
     low, high = source.low, source.high
@@ -59,6 +65,7 @@ def assemble(recipe: Recipe) -> Assembly:
         Optimizer(critic.trainable(), recipe.learner.critic) if isinstance(critic, Trainable) else None,
     )
     refuse_double_ownership(optimizers)
+    refuse_half_precision(optimizers)
     budget = Budget(
         recipe.sampling.prompts_per_step, recipe.sampling.samples_per_prompt,
         SampleLimits(limit, recipe.sampling.temperature), recipe.learner.critic_warmup_steps, learned,
@@ -70,7 +77,8 @@ def assemble(recipe: Recipe) -> Assembly:
     )  # fmt: skip
     learner = Learner(policy, critic, recipe.objective, optimizers, schedule, recipe.seed, observer.kept)
     state = TrainingState(policy, critic, observer, optimizers, curriculum)
-    return Assembly(environment, source, Supervision(source, recipe.noise, recipe.seed), state, learner)
+    supervision = Supervision(source, recipe.noise, recipe.seed, recipe.failures)
+    return Assembly(environment, source, supervision, state, learner)
 
 
 def share_forwards(recipe: Recipe, critic: ValueCritic, observer: Observer) -> None:
@@ -84,6 +92,16 @@ def share_forwards(recipe: Recipe, critic: ValueCritic, observer: Observer) -> N
     if isinstance(critic, LearnedCritic):
         critic.tokens = tokens
         critic.kept.tokens = tokens if learner.critic_epochs * learner.updates_per_epoch == 1 else 0
+
+
+def refuse_half_precision(optimizers: tuple[Optimizer, Optimizer | None]) -> None:
+    """An update of 1e-6 on a bfloat16 weight of 0.02 rounds to nothing, while every number looks healthy."""
+    for optimizer in optimizers:
+        if optimizer is not None and any(p.dtype in (torch.bfloat16, torch.float16) for p in optimizer.parameters):
+            raise ValueError(
+                "updates this small round away in bfloat16: set policy.dtype=float32, or train adapters on the frozen"
+                " weights (policy.lora.rank=16) with a critic that has no body of its own (critic.body=shared)"
+            )
 
 
 def refuse_double_ownership(optimizers: tuple[Optimizer, Optimizer | None]) -> None:

@@ -21,7 +21,7 @@ def close_books(gathered: Gathered, batch: TokenBatch, credit: Advantages, stage
         row = row_of[reward.trajectory_id]
         reason = "zero_variance" if flat[row] else "no_baseline" if not counted[row] else ""
         reason = reason or ("" if stage.policy else stage.name)
-        entries.append(ledger_of(reward, task_of[reward.trajectory_id], bool(reason), reason))
+        entries.append(ledger_of(reward, task_of[reward.trajectory_id], "masked" if reason else "trained", reason))
     samples = [*entries, *gathered.turned_away]
     names = [entry.trajectory_id for entry in samples]
     if len(set(names)) != len(names) or set(batch.trajectory_ids) != {entry.trajectory_id for entry in entries}:

@@ -129,7 +129,7 @@ class Learner:
         counts = Denominators(lesson, rows)
         reports: list[Metric] = []
         for part in self._pieces(lesson, rows):
-            states = self._policy_states(part.batch, learns or (critic is not None and critic.shapes_trunk))
+            states = self._policy_states(part.batch, with_gradient=learns)
             losses: list[Tensor] = []
             if learns:
                 scores = self._scores(part, states)
@@ -137,12 +137,12 @@ class Learner:
                 reports += [*metrics, *score_metrics(scores, part)]
                 losses += [counts.reduce(term, counts.policy(term)) for term in terms]
             if critic is not None and part.targets is not None:
-                read = states if critic.shapes_trunk else states.detach()
+                read = states if critic.shapes_trunk and learns else states.detach()
                 terms = critic.loss(read, part.batch, part.targets, part.values)
                 losses += [critic.trunk_weight * counts.reduce(term, counts.critic()) for term in terms]
             if losses:
                 torch.stack(losses).sum().backward()
-        if learns or (critic is not None and critic.shapes_trunk):
+        if learns:
             reports += applied("policy", self.policy_optimizer)
         if critic is not None and self.critic_optimizer is not None:
             reports += applied("critic", self.critic_optimizer)

@@ -56,7 +56,6 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
         request = state.curriculum.next(step)
         with clock.stage("gather"):
             gathered = gather(state.policy, state.curriculum, parts.supervision, recipe.admission, request)
-            recipe.failures.check(parts.supervision.source.name, [reward.outcome for reward in gathered.rewards])
         with clock.stage("observe"):
             batch = tokenize(gathered.groups)
             evidence = state.observer.observe(gathered.groups, batch)
@@ -86,6 +85,7 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
             parts.store.append(step, record)
             parts.saver.after(progress, last=step == recipe.steps or interrupt.asked)
         parts.reporter.step(record)
+    parts.saver.now(progress)  # Ctrl-C may have come after the last step had decided not to save
     return progress
 
 

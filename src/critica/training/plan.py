@@ -53,6 +53,8 @@ def plan(recipe: Recipe) -> Plan:
     copies = 1 + (ReferenceLogprobs in (recipe.objective.needs | recipe.placement.needs))
     tokens = min(recipe.learner.tokens_per_microbatch, rows * (answer + shape.typical_prompt_tokens))
     own = isinstance(body_of(recipe), OwnBody | SmallModel)
+    longest = answer + shape.typical_prompt_tokens
+    passes = 2 if own and recipe.learner.critic_epochs * recipe.learner.updates_per_epoch == 1 else 1
     return Plan(
         policy_parameters=shape.parameters,
         critic_parameters=body,
@@ -66,11 +68,27 @@ def plan(recipe: Recipe) -> Plan:
         longest_answer_tokens=answer,
         sampled_tokens_at_most=rows * answer * recipe.steps,
         weights_mib=4 * (shape.parameters * copies + body) / MIB,
-        optimizer_mib=4 * 3 * (shape.parameters + body) / MIB,
-        activations_mib=shape.activation_bytes(tokens, answer + shape.typical_prompt_tokens) / MIB,
-        cache_mib=shape.cache_bytes(rows, answer + shape.typical_prompt_tokens) / MIB,
+        optimizer_mib=4 * 3 * (trained_parameters(recipe, shape) + body) / MIB,
+        activations_mib=(passes * shape.activation_bytes(tokens, longest) + law_bytes(recipe, rows * longest)) / MIB,
+        cache_mib=shape.cache_bytes(rows, longest) / MIB,
         remarks=tuple(remarks(recipe, updates, bool(body))),
     )  # fmt: skip
+
+
+def trained_parameters(recipe: Recipe, shape: ModelShape) -> int:
+    """Numbers of the policy that receive gradients: all of them, or the adapters of every linear of every layer."""
+    rank = recipe.policy.lora.rank
+    if not rank:
+        return shape.parameters
+    inner, keys = shape.heads * shape.head_width, shape.key_value_heads * shape.head_width
+    sides = 2 * (shape.width + inner) + 2 * (shape.width + keys) + 3 * (shape.width + shape.intermediate)
+    return rank * shape.layers * sides
+
+
+def law_bytes(recipe: Recipe, cells: int) -> float:
+    """fp32 quantiles of every head, and the samples and weights of their targets, on every cell of the step's grid."""
+    critic = recipe.critic
+    return 4.0 * cells * critic.quantiles * (critic.heads + 3) if isinstance(critic, QuantileCritic) else 0.0
 
 
 def body_of(recipe: Recipe) -> OwnBody | SharedTrunk | SmallModel | None:
@@ -84,12 +102,11 @@ def critic_parameters(recipe: Recipe, shape: ModelShape) -> int:
     critic, body = recipe.critic, body_of(recipe)
     if body is None:
         return 0
-    trunk = shape.body_parameters if isinstance(body, OwnBody) else 0
-    if isinstance(body, SmallModel):
-        trunk = read_shape(body.path).body_parameters
+    read = read_shape(body.path) if isinstance(body, SmallModel) else shape
+    trunk = 0 if isinstance(body, SharedTrunk) else read.body_parameters
     if isinstance(critic, QuantileCritic):
-        return trunk + critic.heads * (critic.hidden * (shape.width + 1 + critic.quantiles) + critic.quantiles)
-    return trunk + shape.width + 1
+        return trunk + critic.heads * (critic.hidden * (read.width + 1 + critic.quantiles) + critic.quantiles)
+    return trunk + read.width + 1
 
 
 def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:

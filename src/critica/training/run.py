@@ -23,6 +23,7 @@ from critica.recipes.toml import read_toml, write_toml
 from critica.records.outcome import OutcomeReport
 from critica.records.run import Progress, RunManifest
 from critica.store.evaluations import save_evaluation
+from critica.store.files import write_whole
 from critica.store.run_folder import RunFolder
 from critica.training.assemble import Assembly, assemble
 from critica.training.contention import contention_warning, others_busy_cores
@@ -46,6 +47,10 @@ class TrainResult:
     finished: bool
     before: tuple[OutcomeReport, ...] = ()
     after: tuple[OutcomeReport, ...] = ()
+
+
+class StepsBehind(ValueError):
+    """A run was asked to stop at a step that it has passed."""
 
 
 ReporterFactory = Callable[[int, int], Reporter]
@@ -80,14 +85,12 @@ def train(
     recipe = with_rates(recipe)
     refuse_too_large(recipe)
     warn_of_neighbors(recipe, notify)
-    store = RunFolder.create(run, manifest_of(recipe, parent), config_text(recipe))
-    with store:
-        assembly = assemble(recipe)
-        try:
-            with training_matmuls():
-                return _train(recipe, assembly, store, Progress(), reporter, notify)
-        finally:
-            assembly.close()
+    assembly = assemble(recipe)  # before the folder: what cannot be built leaves no run behind
+    try:
+        with RunFolder.create(run, manifest_of(recipe, parent), config_text(recipe)) as store, training_matmuls():
+            return _train(recipe, assembly, store, Progress(), reporter, notify)
+    finally:
+        assembly.close()
 
 
 def resume(
@@ -107,8 +110,16 @@ def resume(
         assembly = assemble(recipe)
         try:
             progress = assembly.state.load(found.path)
-            store.truncate_after(progress.step)
+            if recipe.steps < progress.step:
+                raise StepsBehind(
+                    f"{run} is at step {progress.step} and {recipe.steps} steps were asked for: name more with"
+                    f" --steps, or an earlier checkpoint with --step"
+                )
+            if steps is not None:  # the next resume must know where this one was going
+                write_whole(store.path / "config.toml", config_text(recipe).encode())
+            # Checkpoints first: cut off between the two, the next resume finds more lines than it needs, never fewer.
             store.checkpoints.drop_after(progress.step)
+            store.truncate_after(progress.step)
             notify(f"resuming {run} after step {progress.step} of {recipe.steps}")
             with training_matmuls():
                 return _train(recipe, assembly, store, progress, reporter, notify)
@@ -119,16 +130,17 @@ def resume(
 def _train(
     recipe: Recipe, assembly: Assembly, store: RunFolder, start: Progress, reporter: ReporterFactory, notify: Notify
 ) -> TrainResult:
-    saver = Saver(store.checkpoints, assembly.state, recipe.checkpoint.every)
+    checkpoints = replace(store.checkpoints, keep=recipe.checkpoint.keep)
+    saver = Saver(checkpoints, assembly.state, recipe.checkpoint.every)
     display = reporter(recipe.steps, start.step)
     parts = Parts(assembly.state, assembly.supervision, assembly.learner, store, saver, display)
     before: tuple[OutcomeReport, ...] = ()
     with Interrupt() as interrupt:
+        if start.step == 0:
+            saver.now(start)  # before anything that takes long: from here on the run can be resumed
         if recipe.held_out.prompts and start.step == 0:
             notify(f"measuring accuracy on {recipe.held_out.prompts} held-out prompts before training")
             before = evaluate_both(recipe, assembly.state.policy, store.path, "before")
-        if start.step == 0:
-            saver.now(start)
         try:
             progress = run_loop(recipe, parts, start, interrupt)
         finally:
