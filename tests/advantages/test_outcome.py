@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from tests.arrays import token_batch, told_batch
 
+from arrays import token_batch, told_batch
 from critica.advantages.outcome import Outcome
 from critica.advantages.standardized import Standardized
 from critica.critics.counted import GroupMeanCritic, LeaveOneOutCritic, NoBaselineCritic

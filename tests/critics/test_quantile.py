@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from tests.arrays import token_batch, told_batch
-from tests.fakes import BigramPolicy
 
+from arrays import token_batch, told_batch
 from critica.critics.base import CriticContext
 from critica.critics.bodies import SharedTrunk
 from critica.critics.learned import CriticStartError
@@ -13,6 +12,7 @@ from critica.critics.scalar import ScalarCritic
 from critica.critics.targets import LambdaMixture, LambdaReturn, MonteCarlo, QuantileLambda
 from critica.records.arrays import Quantiles, Samples, Scalar
 from critica.records.evidence import Evidence, HiddenStates
+from fakes import BigramPolicy
 
 BATCH = token_batch(["css", "css."], [0, 0])
 

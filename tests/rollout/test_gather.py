@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from tests.fakes import BigramPolicy
 
 from critica.curricula.base import Budget, Request, Stage
 from critica.curricula.stream import Stream
@@ -19,6 +18,7 @@ from critica.rollout.gather import NothingGathered, Supervision, collect, gather
 from critica.rollout.place import Placement, SoftOverlong, last_sampled, place
 from critica.rollout.tokenize import tokenize
 from critica.training.books import close_books
+from fakes import BigramPolicy
 
 LIMITS = SampleLimits(5, 1.0)
 TRAIN = Stage("train", True, True)

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.arrays import token_batch, told_batch
-from tests.fakes import BigramPolicy
 
+from arrays import token_batch, told_batch
 from critica.advantages.gae import Gae
 from critica.advantages.outcome import Outcome
 from critica.critics.base import CriticContext
@@ -29,6 +28,7 @@ from critica.training.learner import Learner, Lesson, Schedule
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
 from critica.updaters.gradient import Adam
+from fakes import BigramPolicy
 
 TRAIN = Stage("train", policy=True, critic=True)
 ROWS = ["ccsss", "ccs", "ccssssss", "cssss", "css", "csssss"]
