@@ -172,6 +172,16 @@ def check_numerics() -> Finding:
     return Finding("arithmetic", "good", fact)
 
 
+def check_kernels() -> Finding:
+    """The compiled kernels: there and checked, or why torch's own operations do their work."""
+    from critica.policies.kernels import kernels
+
+    report = kernels()
+    if report.kernels is None:
+        return Finding("kernels", "good", f"none ({report.reason}); torch's operations do the same work, slower")
+    return Finding("kernels", "good", f"compiled for this machine, largest error {report.error:.0e} against float64")
+
+
 def all_findings(folder: Path) -> tuple[Finding, ...]:
     """Every check, in the order in which one would fix things."""
     findings = (
@@ -180,4 +190,4 @@ def all_findings(folder: Path) -> tuple[Finding, ...]:
     )  # fmt: skip
     if any(finding.name in ("torch", "packages") and finding.state == "bad" for finding in findings):
         return findings
-    return (*findings, check_numerics())
+    return (*findings, check_numerics(), check_kernels())
