@@ -16,7 +16,7 @@ class TokenBatch:
 
     `sampled_mask` was recorded at generation and is never derived from token ids. `node_index` numbers the
     sampled tokens' nodes within a trajectory (-1 on context and padding). `prefix_length` is the number of
-    leading context tokens shared by the rows of a group. `token_limit_is_terminal` is true for single-turn tasks.
+    leading context tokens shared by the rows of a group.
     """
 
     token_ids: Int[Tensor, "N T"]
