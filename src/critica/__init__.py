@@ -11,7 +11,7 @@ _API = {
     "recipes": "critica.recipes.named",
     "train": "critica.training.run",
     "resume": "critica.training.run",
-    "evaluate": "critica.training.run",
+    "evaluate": "critica.training.held_out",
     "plan": "critica.training.plan",
     "RunFolder": "critica.store.run_folder",
     "write_report": "critica.viewer.report",

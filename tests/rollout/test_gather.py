@@ -33,6 +33,8 @@ class Verdicts:
     low: float = 0.0
     high: float = 1.0
     busy_workers: int = 0
+    waiting_for: str = ""
+    warnings: tuple[str, ...] = ()
 
     def scores(self, items) -> list[Outcome]:
         return [self.rule(item.text) for item in items]
@@ -126,7 +128,7 @@ def test_noise_flips_what_is_told_and_keeps_the_truth():
 def placed(batch, outcomes, placement=None, reference=None):
     rewards = tuple(Reward("r", name, o) for name, o in zip(batch.trajectory_ids, outcomes, strict=True))
     evidence = Evidence(*([ReferenceLogprobs("initial", reference)] if reference is not None else []))
-    return place(rewards, batch, evidence, placement or Placement(), 0.0, 1.0)
+    return place(rewards, batch, evidence, placement or Placement(), Verdicts(even))
 
 
 def test_the_outcome_lands_on_the_last_sampled_token_and_missing_stays_missing():

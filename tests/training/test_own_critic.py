@@ -3,7 +3,8 @@
 from critica.recipes.catalogue import PARTS
 from critica.recipes.resolve import change_recipe
 from critica.store.run_folder import RunFolder
-from critica.training.run import recipe_of, resume, train
+from critica.training.run import resume, train
+from critica.training.saved_recipe import recipe_of
 
 SOURCE = '''
 """Half of the range, whatever was written."""

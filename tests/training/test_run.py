@@ -20,8 +20,11 @@ from critica.rewards.verifiers import Function
 from critica.rollout.admission import Informative
 from critica.store.errors import CorruptCheckpoint, RunFolderBusy
 from critica.store.run_folder import RunFolder
+from critica.training.held_out import evaluate
 from critica.training.memory import TooLarge, refuse_too_large
-from critica.training.run import StepsBehind, evaluate, recipe_of, resume, train
+from critica.training.progress import Silent
+from critica.training.run import StepsBehind, resume, train
+from critica.training.saved_recipe import recipe_of
 
 
 def weights(run: Path, step: int) -> dict[str, torch.Tensor]:
@@ -99,13 +102,10 @@ def test_the_books_balance_and_noise_is_kept_beside(small, tmp_path):
 
 
 def test_ctrl_c_stops_after_the_step_with_a_checkpoint(small, tmp_path):
-    class Press:
+    class Press(Silent):
         def step(self, record):
             if record.step == 2:
                 os.kill(os.getpid(), signal.SIGINT)
-
-        def close(self):
-            return None
 
     result = train(small("grpo", steps=50), tmp_path / "run", reporter=lambda steps, done: Press())
     assert not result.finished and 2 <= result.progress.step <= 3
@@ -116,13 +116,10 @@ def test_ctrl_c_stops_after_the_step_with_a_checkpoint(small, tmp_path):
 
 
 def test_ctrl_c_twice_stops_at_once(small, tmp_path):
-    class PressTwice:
+    class PressTwice(Silent):
         def step(self, record):
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
-
-        def close(self):
-            return None
 
     with pytest.raises(KeyboardInterrupt):
         train(small("grpo", steps=50), tmp_path / "run", reporter=lambda steps, done: PressTwice())

@@ -175,7 +175,7 @@ def words_of(run: Run, settings: SeedsSettings, first: Run) -> list[str]:
 def reference_file(run: Run, first: Run) -> Path:
     """A recipe file: the demo's tasks, sizes, steps, noise and optimizers, with another system's method."""
     from critica.store.run_folder import RunFolder
-    from critica.training.run import recipe_of
+    from critica.training.saved_recipe import recipe_of
 
     demo = recipe_of(RunFolder.open(first.folder))
     kept = ("policy", "environment", "reward", "noise", "sampling", "learner", "checkpoint", "held_out", "steps")

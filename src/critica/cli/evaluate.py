@@ -49,7 +49,7 @@ class Evaluate:
         """Load, sample, score, print."""
         self._check()
         environment = self._environment()
-        from critica.training.run import EVALUATION_SEED, evaluate
+        from critica.training.held_out import EVALUATION_SEED, evaluate
 
         quiet_libraries()
         seed = EVALUATION_SEED if self.seed is None else self.seed

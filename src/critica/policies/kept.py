@@ -25,5 +25,9 @@ class KeptStates:
     def take(self, batch: TokenBatch) -> Float[Tensor, "S D"] | None:
         """The states of this very batch, if they are here; afterwards nothing is."""
         states = self._states if self._batch is batch else None
-        self._batch = self._states = None
+        self.forget()
         return states
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._batch = self._states = None

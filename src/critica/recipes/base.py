@@ -17,6 +17,7 @@ from critica.policies.part import LocalPolicy
 from critica.rewards.base import FailurePolicy, RewardConfig
 from critica.rewards.noise import NoiseModel, NoNoise
 from critica.rewards.verifiers import EnvironmentScorer
+from critica.rewards.workers import WorkerLimits
 from critica.rollout.admission import AcceptAll, AdmissionRule
 from critica.rollout.place import Placement
 from critica.updaters.gradient import Adam
@@ -101,14 +102,35 @@ class Learner:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """Save every `every` steps (and at the end, and on Ctrl-C); keep the last `keep`."""
+    """Save every `every` steps (and at the end, and on Ctrl-C); keep the last `keep`.
+
+    `background` lets training go on while a checkpoint reaches the disk.
+    """
 
     every: int = 50
     keep: int = 2
+    background: bool = False
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.keep < 1:
             raise ValueError("checkpoint.every and checkpoint.keep must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """What happens when a number is not finite: the step is skipped and kept for replay (the first `kept_batches`).
+
+    After `skips_in_a_row` such steps the run stops. `rehearsal` checks before training that every weight moves and
+    that sampler and trainer agree.
+    """
+
+    skips_in_a_row: int = 3
+    kept_batches: int = 4
+    rehearsal: bool = True
+
+    def __post_init__(self) -> None:
+        if self.skips_in_a_row < 1 or self.kept_batches < 0:
+            raise ValueError("safety.skips_in_a_row must be at least 1, and safety.kept_batches not negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +165,8 @@ class Recipe:
     sampling: Sampling = Sampling()
     learner: Learner = field(default_factory=Learner)
     checkpoint: Checkpoints = Checkpoints()
+    safety: Safety = Safety()
+    workers: WorkerLimits = WorkerLimits()
     held_out: HeldOut = HeldOut()
     steps: int = 200
     seed: int = 0

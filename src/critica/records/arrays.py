@@ -16,7 +16,8 @@ class TokenBatch:
 
     `sampled_mask` was recorded at generation and is never derived from token ids. `node_index` numbers the
     sampled tokens' nodes within a trajectory (-1 on context and padding). `prefix_length` is the number of
-    leading context tokens shared by the rows of a group.
+    leading context tokens shared by the rows of a group. `behavior_logprobs` are what the sampler said, also when
+    that is no number: such a batch is recorded and never learned from.
     """
 
     token_ids: Int[Tensor, "N T"]
@@ -46,7 +47,6 @@ class TokenBatch:
         require(len(self.trajectory_ids) == rows, self, f"{len(self.trajectory_ids)} ids for {rows} rows")
         require(not bool((self.sampled_mask & ~self.valid_mask).any()), self, "a sampled token is padding")
         require(not bool(self.sampled_mask[:, :1].any()), self, "the first token is sampled: nothing precedes it")
-        require_finite(self, "behavior_logprobs", self.behavior_logprobs)
         require(bool((self.behavior_logprobs[~self.sampled_mask] == 0).all()), self, "context tokens carry log-probs")
 
     @property
@@ -151,6 +151,7 @@ class Quantiles:
     def __post_init__(self) -> None:
         require(self.values.shape[-1] == self.levels.shape[0], self, "levels and values disagree on K")
         require(bool((self.levels.diff() > 0).all()), self, "levels do not increase")
+        require_finite(self, "values", self.values)
 
 
 Law = Point | Bernoulli | Gaussian | Categorical | Quantiles

@@ -7,6 +7,15 @@ class RecordError(ValueError):
     """A record was given content that contradicts itself."""
 
 
+class NonFiniteNumbers(RecordError):
+    """A NaN or an infinity where there must be a number. `value` is the tensor that holds it."""
+
+    def __init__(self, quantity: str, value: Tensor) -> None:
+        self.quantity, self.value = quantity, value
+        bad = int((~value.isfinite()).sum())
+        super().__init__(f"{quantity}: {bad} of {value.numel()} entries are not finite")
+
+
 def require(condition: bool, record: object, problem: str) -> None:
     """Raise `RecordError` naming the record's class unless the condition holds."""
     if not condition:
@@ -20,7 +29,6 @@ def require_shape(record: object, name: str, value: Tensor, shape: tuple[int, ..
 
 
 def require_finite(record: object, name: str, value: Tensor) -> None:
-    """Raise if any entry is NaN or infinite."""
+    """Raise `NonFiniteNumbers` if any entry is NaN or infinite."""
     if not value.isfinite().all():
-        bad = int((~value.isfinite()).sum())
-        raise RecordError(f"{type(record).__name__}.{name}: {bad} of {value.numel()} entries are not finite")
+        raise NonFiniteNumbers(f"{type(record).__name__}.{name}", value)

@@ -7,7 +7,7 @@ from typing import TypeVar
 from jaxtyping import Float
 from torch import Tensor
 
-from critica.records.checks import RecordError
+from critica.records.checks import RecordError, require_finite
 from critica.records.words import Group
 
 
@@ -18,6 +18,10 @@ class HiddenStates:
     states: Float[Tensor, "S D"]
     bootstrap: Float[Tensor, "N D"]  # the state after each row's last token
 
+    def __post_init__(self) -> None:
+        require_finite(self, "states", self.states)
+        require_finite(self, "bootstrap", self.bootstrap)
+
 
 @dataclass(frozen=True, slots=True)
 class ReferenceLogprobs:
@@ -26,12 +30,18 @@ class ReferenceLogprobs:
     name: str
     logprobs: Float[Tensor, "N T"]
 
+    def __post_init__(self) -> None:
+        require_finite(self, "logprobs", self.logprobs)
+
 
 @dataclass(frozen=True, slots=True)
 class ProximalLogprobs:
     """Log-probs at the start of this update: the center of the trust region; zero elsewhere."""
 
     logprobs: Float[Tensor, "N T"]
+
+    def __post_init__(self) -> None:
+        require_finite(self, "logprobs", self.logprobs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,6 @@ policy/ratio_mean | ratio | Mean of policy over proximal probability at trained 
 policy/ratio_max | ratio | Largest ratio of policy over proximal probability at a trained token.
 policy/grad_norm | norm | L2 norm of the policy's gradient before clipping, mean over optimizer steps.
 policy/updates | count | Optimizer steps of the policy in this step.
-policy/skipped_updates | count | Optimizer steps refused because a gradient was not finite.
 policy/sampled_logprob | nats | Mean log-probability of the sampled tokens under the policy that sampled them.
 critic/explained_variance | share | 1 - Var(told - value) / Var(told) over sampled tokens; told is the whole outcome.
 critic/explained_variance_clean | share | The same against the clean outcome: what the critic knows of the truth.
@@ -58,12 +57,12 @@ critic/value_last | reward | Mean value before the last sampled token.
 critic/loss | loss | The critic's reduced loss, mean over its optimizer steps.
 critic/grad_norm | norm | L2 norm of the critic's gradient before clipping, mean over optimizer steps.
 critic/updates | count | Optimizer steps of the critic in this step.
-critic/skipped_updates | count | Optimizer steps of the critic refused because a gradient was not finite.
 critic/quantile_spread | reward | Mean distance of the .9 and .1 quantiles of the predicted return law.
 critic/disagreement | reward | Mean standard deviation over ensemble members of their mean values.
 advantage/mean | credit | Mean advantage over trained tokens.
 advantage/std | credit | Standard deviation of the advantage over trained tokens.
 advantage/max_abs | credit | Largest absolute advantage of a trained token.
+step/skipped | count | 1 if a number that was not finite kept this step, or the rest of it, from being learned from.
 samples/trained | samples | Trajectories in the loss.
 samples/masked | samples | Trajectories in the batch with weight 0.
 samples/filtered | samples | Trajectories scored and rejected before the batch.

@@ -1,6 +1,7 @@
 """What one room may know of another's part without importing it."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 
 @runtime_checkable
@@ -15,3 +16,12 @@ class CriticTraits(Protocol):
 
     @property
     def needs_distributional_targets(self) -> bool: ...  # its regularizers compare tails, which a point has not
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A live part with memory: what `state_dict` gives is plain JSON, saved with every checkpoint and given back."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...

@@ -29,6 +29,7 @@ class RunManifest:
     environment: str = ""
     noise: str = "none"
     parent_run: str = ""
+    run_id: str = ""  # what tells this run's checkpoints from those of another
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -38,16 +39,22 @@ class RunManifest:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a resume must know beside the weights. `step` counts finished steps; the next one is `step + 1`."""
+    """What a resume must know beside the weights. `step` counts finished steps; the next one is `step + 1`.
+
+    `prompts` and `samples` are those that the ledger accounts for, whatever became of them. `skipped` steps taught
+    nothing because a number was not finite, the last `skipped_in_a_row` of them without one between that did.
+    """
 
     step: int = 0
     policy_version: int = 0
     prompts: int = 0
     samples: int = 0
     sampled_tokens: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("step", "policy_version", "prompts", "samples", "sampled_tokens"):
+        for name in ("step", "policy_version", "prompts", "samples", "sampled_tokens", "skipped", "skipped_in_a_row"):
             require(getattr(self, name) >= 0, self, f"{name} is negative")
 
 
@@ -73,6 +80,28 @@ class LedgerEntry:
     def kind(self) -> Literal["prompt", "sample"]:
         """Whether this line counts a prompt or a sample."""
         return "sample" if self.trajectory_id else "prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A number that was not finite, where it appeared, and which trajectories it touches (all, if it has no rows).
+
+    `digest` is of the offending tensor's bytes: a replay that finds the same fault finds the same digest.
+    """
+
+    stage: str
+    quantity: str
+    bad: int
+    size: int
+    rows: tuple[str, ...]
+    digest: str
+
+    @property
+    def sentence(self) -> str:
+        """What happened, where."""
+        shown = ", ".join(self.rows[:3]) + (" and others" if len(self.rows) > 3 else "")
+        where = f" (trajectories {shown})" if self.rows else ""
+        return f"{self.bad:,} of {self.size:,} numbers of {self.quantity} are not finite, found in {self.stage}{where}"
 
 
 @dataclass(frozen=True, slots=True)

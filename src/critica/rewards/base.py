@@ -33,6 +33,12 @@ class RewardSource(Protocol):
     @property
     def busy_workers(self) -> int: ...
 
+    @property
+    def waiting_for(self) -> str: ...  # whose answers, how many, and until when at most; empty when nothing is asked
+
+    @property
+    def warnings(self) -> tuple[str, ...]: ...  # what this machine cannot enforce
+
     def scores(self, items: Sequence[ScoreRequest]) -> list[Outcome]: ...
 
     def close(self) -> None: ...

@@ -1,6 +1,7 @@
 """Verifiers and plain functions as reward sources: the settings a user writes, and the live source in its workers."""
 
 import re
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,11 +28,26 @@ class WorkerSource:
         self.name = name or self._pool.name
         self.low = low
         self.high = high
+        self._asked = (0, 0.0)  # how many answers are awaited, and until which monotonic time at most
 
     @property
     def busy_workers(self) -> int:
         """Cores that reward code occupies right now."""
         return self._pool.busy_workers
+
+    @property
+    def waiting_for(self) -> str:
+        """Whose answers are awaited, and for how much longer at most."""
+        count, end = self._asked
+        if not count:
+            return ""
+        left = max(0.0, end - time.monotonic())
+        return f"{count} answers of reward {self.name} ({self.busy_workers} workers busy, {left:.0f} s left)"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What this machine cannot enforce about reward code."""
+        return ()
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
@@ -40,7 +56,12 @@ class WorkerSource:
 
     def scores(self, items: Sequence[ScoreRequest]) -> list[Outcome]:
         """One outcome per request, by index. None is an abstention; anything but a number in range has `Failed`."""
-        replies = self._pool.run([item_of(item) for item in items])
+        start, limit = time.monotonic(), self._pool.limits.batch_seconds
+        self._asked = (len(items), start + limit)
+        try:
+            replies = self._pool.run([item_of(item) for item in items])
+        finally:
+            self._asked = (0, 0.0)
         return [self._outcome(item, reply) for item, reply in zip(items, replies, strict=True)]
 
     def _outcome(self, item: ScoreRequest, reply: Reply) -> Outcome:

@@ -1,25 +1,33 @@
 """Words and rewards: collect samples, score them, admit groups, until the step's prompts are full."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from critica.curricula.base import Curriculum, Request
 from critica.policies.base import Policy, PromptTooLong, Sample, SampleRequest
+from critica.records.journal import Journal, NoJournal
 from critica.records.run import LedgerEntry, LedgerState
 from critica.records.supervision import Failed, Outcome, Reward, Scored
 from critica.records.words import ContextTurn, Group, Message, SampledTurn, Task, Trajectory
-from critica.rewards.base import FailurePolicy, RewardSource, ScoreRequest
+from critica.rewards.base import FailurePolicy, RewardFailures, RewardSource, ScoreRequest
 from critica.rewards.noise import NoiseModel
 from critica.rollout.admission import AdmissionRule
+from critica.rollout.ask import ask
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The admitted groups, their rewards in the order of their trajectories, and what was turned away."""
+    """The admitted groups, their rewards in the order of their trajectories, and what was turned away.
+
+    `drawn` are the tasks taken from the curriculum and `asked` the trajectories that were to be written, both noted
+    before anything happened to them: what the books must account for.
+    """
 
     groups: tuple[Group, ...]
     rewards: tuple[Reward, ...]
     turned_away: tuple[LedgerEntry, ...]
     rounds: int
+    drawn: tuple[str, ...]
+    asked: tuple[str, ...]
 
 
 class NothingGathered(RuntimeError):
@@ -28,12 +36,16 @@ class NothingGathered(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """The reward source, the noise injected on purpose, the seed that identifies both, and how much may fail."""
+    """The reward source, the noise injected on purpose, the seed that identifies both, and how much may fail.
+
+    `journal` keeps what the source said: a step done again after a crash is told the same.
+    """
 
     source: RewardSource
     noise: NoiseModel
     seed: int
     failures: FailurePolicy = FailurePolicy()
+    journal: Journal = field(default_factory=NoJournal)
 
 
 def gather(
@@ -47,11 +59,19 @@ def gather(
     rewards: list[Reward] = []
     away: list[LedgerEntry] = []
     told: list[Outcome] = []
+    drawn: list[str] = []
+    asked: list[str] = []
     slot = 0
     rounds = 0
     while len(groups) < request.prompts and rounds < admission.max_rounds:
         rounds += 1
         tasks = curriculum.draw(request.prompts - len(groups))
+        drawn += [task.task_id for task in tasks]
+        asked += [
+            trajectory_name(request.step, slot + offset, i)
+            for offset in range(len(tasks))
+            for i in range(request.samples_per_prompt)
+        ]
         collected = collect(policy, tasks, request, supervision.seed, slot)
         slot += len(tasks)
         scored = score(collected, supervision, request.step)
@@ -63,14 +83,23 @@ def gather(
                 groups.append(group)
                 rewards += verdicts
             told += [verdict.outcome for verdict in verdicts]
-    supervision.failures.check(supervision.source.name, told)
+    try:
+        supervision.failures.check(supervision.source.name, told)
+    except RewardFailures:
+        supervision.journal.forget_failures(request.step)  # nothing was learned from them: a resume asks again
+        raise
     if not groups:
         raise NothingGathered(
             f"step {request.step}: none of {slot} groups passed {type(admission).__name__} in {admission.max_rounds}"
             " rounds; the tasks are all too easy, all too hard, or the reward never varies:"
             " look at the rewards (critica train … --set admission=accept_all), or raise admission.max_rounds"
         )
-    return Gathered(tuple(groups), tuple(rewards), tuple(away), rounds)
+    return Gathered(tuple(groups), tuple(rewards), tuple(away), rounds, tuple(drawn), tuple(asked))
+
+
+def trajectory_name(step: int, slot: int, index: int) -> str:
+    """A sample's identity: also the counter of its random numbers."""
+    return f"{step}.{slot}.{index}"
 
 
 def collect(policy: Policy, tasks: tuple[Task, ...], request: Request, seed: int, first_slot: int) -> list[Group]:
@@ -85,15 +114,16 @@ def collect(policy: Policy, tasks: tuple[Task, ...], request: Request, seed: int
         longest = max(range(len(tasks)), key=lambda i: len(asked[i].prompt_ids))
         raise error.of_task(tasks[longest].task_id) from error
     return [
-        group_of(policy, task, want, got, request, f"{request.step}.{first_slot + i}")
+        group_of(policy, task, want, got, request, first_slot + i)
         for i, (task, want, got) in enumerate(zip(tasks, asked, answers, strict=True))
     ]
 
 
 def group_of(
-    policy: Policy, task: Task, want: SampleRequest, samples: list[Sample], request: Request, key: str
+    policy: Policy, task: Task, want: SampleRequest, samples: list[Sample], request: Request, slot: int
 ) -> Group:
     """Samples of one prompt as sibling trajectories."""
+    key = f"{request.step}.{slot}"
     context = ContextTurn(task.messages[-1], want.prompt_ids)
     trajectories = []
     for i, sample in enumerate(samples):
@@ -101,7 +131,7 @@ def group_of(
         turn = SampledTurn(
             Message("assistant", text), sample.token_ids, sample.logprobs, request.limits.temperature, policy.version
         )
-        name = f"{key}.{i}"
+        name = trajectory_name(request.step, slot, i)
         trajectories.append(Trajectory(name, name, task.task_id, key, "policy", (context, turn), sample.stop))
     return Group(key, task, tuple(trajectories))
 
@@ -109,7 +139,7 @@ def group_of(
 def score(groups: list[Group], supervision: Supervision, step: int) -> list[list[Reward]]:
     """Ask the source about every trajectory, place its answers by index, then inject the declared noise."""
     items = [ScoreRequest(g.task, t.trajectory_id, t.sampled_text) for g in groups for t in g.trajectories]
-    outcomes = supervision.source.scores(items)
+    outcomes = ask(supervision.source, items, supervision.journal, step)
     rewards = [
         Reward(supervision.source.name, item.trajectory_id, outcome)
         for item, outcome in zip(items, outcomes, strict=True)

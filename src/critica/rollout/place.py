@@ -1,6 +1,7 @@
 """The fixed order in which supervision becomes numbers on tokens: outcome, length shaping, KL cost, placement."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,17 @@ from critica.functional.divergences import k1
 from critica.records.arrays import RewardBatch, TokenBatch
 from critica.records.evidence import Evidence, ReferenceLogprobs
 from critica.records.supervision import Reward, Scored
+
+
+@runtime_checkable
+class Range(Protocol):
+    """Something with a lowest and a highest value, such as a source of rewards."""
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,10 @@ class Placement:
         if self.reference_kl < 0:
             raise ValueError("placement.reference_kl cannot be negative")
 
+    def without_reference(self) -> "Placement":
+        """The same, with nothing charged for distance from the reference."""
+        return replace(self, reference_kl=0.0)
+
     @property
     def needs(self) -> frozenset[type]:
         """The reference, when distance from it is charged."""
@@ -53,9 +69,16 @@ class Placement:
 
 
 def place(
-    rewards: tuple[Reward, ...], batch: TokenBatch, evidence: Evidence, placement: Placement, low: float, high: float
+    rewards: tuple[Reward, ...],
+    batch: TokenBatch,
+    evidence: Evidence,
+    placement: Placement,
+    declared: Range,
 ) -> RewardBatch:
-    """One objective per source; the outcome lands on each row's last sampled token. Unknown stays NaN, never 0."""
+    """One objective per source; the outcome lands on each row's last sampled token. Unknown stays NaN, never 0.
+
+    `declared` is the range within which the source's values lie.
+    """
     names = tuple(dict.fromkeys(reward.source for reward in rewards))
     column = {name: j for j, name in enumerate(names)}
     row = {name: n for n, name in enumerate(batch.trajectory_ids)}
@@ -74,8 +97,9 @@ def place(
     if placement.reference_kl:
         cost = k1(batch.behavior_logprobs, evidence[ReferenceLogprobs].logprobs)
         per_token[..., 0] -= placement.reference_kl * cost * batch.sampled_mask
-    floor = low - placement.overlong.penalty * bool(placement.overlong.limit_tokens)
-    return RewardBatch(names, outcome, known, confidence, per_token, (floor,) * len(names), (high,) * len(names))
+    floor = declared.low - placement.overlong.penalty * bool(placement.overlong.limit_tokens)
+    lows, highs = (floor,) * len(names), (declared.high,) * len(names)
+    return RewardBatch(names, outcome, known, confidence, per_token, lows, highs)
 
 
 def last_sampled(batch: TokenBatch) -> Tensor:

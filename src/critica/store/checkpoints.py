@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class CheckpointStore:
     folder: Path
     keep: int = 2
     before_publish: Callable[[], None] = _nothing  # what must be durable before a resume can rely on it
+    after_publish: Callable[[], None] = _nothing  # what a newer checkpoint makes superfluous
 
     def __post_init__(self) -> None:
         if self.keep < 1:
@@ -60,18 +62,24 @@ class CheckpointStore:
 
         Whenever it is stopped, the older checkpoints are untouched and `step_N` is either whole or not there.
         """
+        self.stage(step, writer)
+        return self.publish(step)
+
+    def stage(self, step: int, writer: Callable[[Path], None]) -> None:
+        """Let `writer` fill an unpublished folder with the state as it is now. `publish` may follow in a thread."""
         self._recover()
-        temporary, final = self.folder / f".tmp-step_{step}", self.folder / f"step_{step}"
+        temporary = self._temporary(step)
         temporary.mkdir(parents=True)
-        try:
-            with full_disk_explained(temporary, self._size_of_newest(), self.folder.parent):
-                writer(temporary)
-                write_whole(temporary / MANIFEST, _seal(_digests(temporary)))
-                _sync_tree(temporary)
-                self.before_publish()
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        with self._cleaning(temporary):
+            writer(temporary)
+
+    def publish(self, step: int) -> Path:
+        """Seal what was staged, make it and what it relies on durable, give it its name, and rotate."""
+        temporary, final = self._temporary(step), self.folder / f"step_{step}"
+        with self._cleaning(temporary):
+            write_whole(temporary / MANIFEST, _seal(_digests(temporary)))
+            _sync_tree(temporary)
+            self.before_publish()
         replaced = self.folder / f".old-step_{step}"
         if final.exists():  # a resume from an earlier step comes by here again
             os.rename(final, replaced)
@@ -79,7 +87,21 @@ class CheckpointStore:
         sync_folder(self.folder)
         shutil.rmtree(replaced, ignore_errors=True)
         self._rotate()
+        self.after_publish()
         return final
+
+    def _temporary(self, step: int) -> Path:
+        return self.folder / f".tmp-step_{step}"
+
+    @contextmanager
+    def _cleaning(self, temporary: Path) -> Iterator[None]:
+        """Leave nothing behind that was not finished, and say it when the disk is full."""
+        try:
+            with full_disk_explained(temporary, self._size_of_newest(), self.folder.parent):
+                yield
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
     def verify(self, step: int) -> VerifiedCheckpoint:
         """Check every byte of one checkpoint. Raises `CorruptCheckpoint` naming the file."""
@@ -114,12 +136,21 @@ class CheckpointStore:
         raise CorruptCheckpoint(f"no checkpoint in {self.folder} is good: " + " | ".join(skipped))
 
     def drop_after(self, step: int) -> None:
-        """Remove checkpoints later than `step`: they belong to a course that a resume from `step` leaves."""
-        for later in self.steps:
+        """Remove checkpoints later than `step`, durably: they belong to a course that a resume from `step` leaves."""
+        for later in reversed(self.steps):  # newest first: stopped between two, the rest is still a course
             if later > step:
                 for name in (f".old-step_{later}", f"step_{later}"):
                     if (self.folder / name).exists():
-                        shutil.rmtree(self.folder / name)
+                        self._remove(self.folder / name)
+        if self.folder.is_dir():
+            sync_folder(self.folder)  # one that came back after a power loss would stand over lines that were cut
+
+    def _remove(self, path: Path) -> None:
+        """Out of sight by one rename, then deleted: stopped half-way, nothing half stands under a final name."""
+        hidden = self.folder / f".tmp-{path.name.removeprefix('.old-')}-removed"
+        shutil.rmtree(hidden, ignore_errors=True)
+        os.rename(path, hidden)
+        shutil.rmtree(hidden)
 
     def _way_out(self, step: int) -> str:
         earlier = [older for older in self.steps if older < step and not _problem(self.path_of(older))]
@@ -149,7 +180,7 @@ class CheckpointStore:
         good = 0
         for step in reversed(self.steps):
             if good >= self.keep:
-                shutil.rmtree(self.path_of(step))
+                self._remove(self.path_of(step))
             elif not _problem(self.path_of(step)):
                 good += 1
 

@@ -12,8 +12,10 @@ from critica.records.run import FORMAT, RunManifest, StepRecord
 from critica.store.checkpoints import CheckpointStore
 from critica.store.errors import DamagedRun, NotARun, RunFolderBusy, full_disk_explained
 from critica.store.files import sync_file, sync_folder, write_whole
+from critica.store.journal import StepJournal
 from critica.store.lines import StepLines, decode_number, encode_number
 from critica.store.lock import WriterLock
+from critica.store.poison import PoisonStore
 from critica.store.rollouts import encode_rollouts, read_rollouts, rollout_path, write_rollouts
 
 if TYPE_CHECKING:
@@ -44,7 +46,11 @@ class RunFolder:
     def __init__(self, path: Path, manifest: RunManifest) -> None:
         self.path = path
         self.manifest = manifest
-        self.checkpoints = CheckpointStore(path / "checkpoints", before_publish=self.sync)
+        self.checkpoints = CheckpointStore(
+            path / "checkpoints", before_publish=self.sync, after_publish=self._drop_unreachable
+        )
+        self.journal = StepJournal(path / "journal", path)
+        self.poison = PoisonStore(path / "poison")
         self._metrics = StepLines(path / "metrics.jsonl")
         self._ledger = StepLines(path / "ledger.jsonl")
         self._timing = StepLines(path / "timing.jsonl")
@@ -61,15 +67,19 @@ class RunFolder:
                 f"{path} already holds a run: continue it with `critica resume {path}`, "
                 f"or start another one elsewhere with `--run {path}-2`"
             )
-        if path.exists() and (not path.is_dir() or any(p.name not in (".lock", "config.toml") for p in path.iterdir())):
+        if path.exists() and not (path.is_dir() and all(map(_left_by_a_crash, path.iterdir()))):
             raise RunFolderBusy(
                 f"{path} exists and is not an empty folder: choose a new folder with `--run {path}-2`, or empty it"
             )
         with full_disk_explained(path, 4096, path):
-            (path / "rollouts").mkdir(parents=True, exist_ok=True)
-            (path / "checkpoints").mkdir(exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
             run = cls(path, manifest)
             run._lock = WriterLock(path)
+            if (path / MANIFEST).exists():  # another process was faster between the look above and the lock
+                run.close()
+                raise RunFolderBusy(f"{path} was just begun by another process: choose another folder with `--run`")
+            (path / "rollouts").mkdir(exist_ok=True)
+            (path / "checkpoints").mkdir(exist_ok=True)
             write_whole(path / "config.toml", config_toml.encode())
             # The manifest comes last: a folder without it is no run, so a crash before here leaves nothing behind.
             write_whole(path / MANIFEST, (json.dumps(asdict(manifest), indent=2) + "\n").encode())
@@ -166,16 +176,17 @@ class RunFolder:
         self._drop_uncommitted()
 
     def sync(self) -> None:
-        """Make every committed step durable; each checkpoint does so before it is published."""
+        """Make every committed step durable; each checkpoint does so before it is published, maybe in a thread."""
+        last = self.last_step  # steps that come while this works are not counted as done
         for path in [lines.path for lines in (self._metrics, self._ledger, self._timing)]:
             if path.exists():
                 sync_file(path)
         for step in self.rollout_steps:
-            if step > self._synced_step:
+            if self._synced_step < step <= last:
                 sync_file(rollout_path(self.path, step))
         sync_folder(self.path / "rollouts")
         sync_folder(self.path)
-        self._synced_step = self.last_step
+        self._synced_step = last
 
     def close(self) -> None:
         """Release the lock."""
@@ -191,6 +202,10 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _drop_unreachable(self) -> None:
+        """Answers that no checkpoint leads to any more will not be asked for again."""
+        self.journal.drop_through(min(self.checkpoints.steps, default=NO_STEP))
 
     def _begin_writing(self) -> None:
         """Take the lock and repair, once."""
@@ -209,7 +224,15 @@ class RunFolder:
         for path in (self.path / "rollouts").glob("*step_*.parquet"):
             if path.name.startswith(".tmp-") or int(path.stem.removeprefix("step_")) > last:
                 path.unlink()
+        self.poison.drop_after(last)
         self._last_step = last
+
+
+def _left_by_a_crash(path: Path) -> bool:
+    """Whether `create`, stopped before the manifest, may have left this: it holds nothing of anyone's."""
+    if path.name in ("rollouts", "checkpoints"):
+        return path.is_dir() and not any(path.iterdir())
+    return path.name in (".lock", "config.toml", f".tmp-{MANIFEST}", ".tmp-config.toml")
 
 
 def _read_manifest(path: Path) -> RunManifest:

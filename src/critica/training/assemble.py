@@ -31,6 +31,11 @@ class Assembly:
     state: TrainingState
     learner: Learner
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is weaker here than it should be, such as reward code that cannot be kept from the network."""
+        return self.source.warnings
+
     def close(self) -> None:
         """End the reward workers."""
         self.source.close()
@@ -50,7 +55,7 @@ def assemble(recipe: Recipe) -> Assembly:
             f"policy.device={recipe.policy.device}: training runs on the CPU only so far; set policy.device=cpu"
         )
     environment = recipe.environment.build(recipe.seed)
-    source = recipe.reward.build(environment)
+    source = recipe.reward.build(environment, recipe.workers)
     policy = LanguagePolicy.load(
         recipe.policy.path, recipe.policy.lora, "cpu", recipe.policy.dtype,
     )  # fmt: skip
@@ -76,7 +81,7 @@ def assemble(recipe: Recipe) -> Assembly:
         recipe.learner.critic_epochs, recipe.learner.tokens_per_microbatch,
     )  # fmt: skip
     learner = Learner(policy, critic, recipe.objective, optimizers, schedule, recipe.seed, observer.kept)
-    state = TrainingState(policy, critic, observer, optimizers, curriculum)
+    state = TrainingState(policy, critic, observer, optimizers, curriculum, source)
     supervision = Supervision(source, recipe.noise, recipe.seed, recipe.failures)
     return Assembly(environment, source, supervision, state, learner)
 

@@ -1,5 +1,6 @@
 """The learner: owns every optimizer, cuts the batch to fit memory, and reduces losses over the whole step."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,7 @@ from critica.records.arrays import (
     merge_metrics,
     scatter_sampled,
 )
+from critica.records.checks import NonFiniteNumbers
 from critica.records.evidence import Evidence, ProximalLogprobs, ReferenceLogprobs
 from critica.records.losses import LossTerm, TokenMean
 from critica.training.batching import update_rows
@@ -100,9 +102,29 @@ class Learner:
         self.policy, self.critic, self.objective = policy, critic, objective
         self.policy_optimizer, self.critic_optimizer = optimizers
         self.schedule, self.seed = schedule, seed
+        self.applied = False
 
     def update(self, lesson: Lesson, stage: Stage, step: int) -> tuple[Metric, ...]:
-        """Every optimizer step that this batch pays for; returns what to report."""
+        """Every optimizer step that this batch pays for; returns what to report.
+
+        Raises `NonFiniteNumbers` at the first loss or gradient that is not finite: no weight has taken it in, and the
+        rest of the step is left undone. `applied` then says whether earlier optimizer steps moved a weight.
+        """
+        self.applied = False
+        try:
+            return self._update(lesson, stage, step)
+        except NonFiniteNumbers:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Forget the gradients and the kept states of a step that is left undone."""
+        for optimizer in (self.policy_optimizer, self.critic_optimizer):
+            if optimizer is not None:
+                optimizer.forget_gradients()
+        self.kept.forget()
+
+    def _update(self, lesson: Lesson, stage: Stage, step: int) -> tuple[Metric, ...]:
         reports: list[Metric] = []
         learns = stage.critic and lesson.targets is not None
         critic = self.critic if isinstance(self.critic, Trainable) and learns else None
@@ -110,11 +132,11 @@ class Learner:
         if stage.policy or joint:
             for rows in self._parts(lesson, self.schedule.policy_epochs, step, "policy"):
                 reports += self._policy_step(lesson, rows, critic if joint else None, stage.policy)
+                if stage.policy:
+                    self.policy.version = step
         if critic is not None and not joint:
             for rows in self._parts(lesson, self.schedule.critic_epochs, step, "critic"):
                 reports += self._critic_step(lesson, rows, critic)
-        if stage.policy:
-            self.policy.version = step
         return merge_metrics(reports)
 
     def _parts(self, lesson: Lesson, epochs: int, step: int, who: str) -> list[Tensor]:
@@ -142,11 +164,10 @@ class Learner:
                 losses += [critic.trunk_weight * counts.reduce(term, counts.critic()) for term in terms]
             if losses:
                 torch.stack(losses).sum().backward()
-        if learns:
-            reports += applied("policy", self.policy_optimizer)
+        owners = [("policy", self.policy_optimizer)] if learns else []
         if critic is not None and self.critic_optimizer is not None:
-            reports += applied("critic", self.critic_optimizer)
-        return reports + counts.report()
+            owners.append(("critic", self.critic_optimizer))
+        return self._applied(owners) + reports + counts.report()
 
     def _critic_step(self, lesson: Lesson, rows: Tensor, critic: Trainable) -> list[Metric]:
         """One optimizer step of a critic with a body of its own."""
@@ -156,7 +177,17 @@ class Learner:
             terms = critic.loss(critic.states(part.batch), part.batch, part.targets, part.values)
             torch.stack([counts.reduce(term, counts.critic()) for term in terms]).sum().backward()
         assert self.critic_optimizer is not None
-        return applied("critic", self.critic_optimizer) + counts.report()
+        return self._applied([("critic", self.critic_optimizer)]) + counts.report()
+
+    def _applied(self, owners: list[tuple[str, Optimizer]]) -> list[Metric]:
+        """Clip every gradient, then apply them all: if one is not finite, no weight moves."""
+        norms = [optimizer.clip() for _, optimizer in owners]
+        self.applied = True
+        reports = []
+        for (who, optimizer), norm in zip(owners, norms, strict=True):
+            optimizer.apply()
+            reports += [Metric(f"{who}/grad_norm", norm, 1.0), Metric(f"learning_rate/{who}", optimizer.rate, 1.0)]
+        return reports
 
     def _pieces(self, lesson: Lesson, rows: Tensor) -> Iterator[Lesson]:
         """These rows in pieces that fit; when that is all of them at once, the lesson itself."""
@@ -206,8 +237,13 @@ class Denominators:
         return denominator(self._critic_mask, TokenMean())
 
     def reduce(self, term: LossTerm, count: float) -> Tensor:
-        """The weighted loss of this piece; its share before the weight is kept for the report."""
+        """The weighted loss of this piece; its share before the weight is kept for the report.
+
+        Raises `NonFiniteNumbers` with the loss of each token.
+        """
         loss = reduce(term, max(count, 1.0))
+        if not math.isfinite(loss.item()):
+            raise NonFiniteNumbers(f"the loss {term.name!r}", term.values.detach().masked_fill(~term.mask, 0.0))
         share = float(loss.detach()) / term.weight if term.weight else 0.0
         self._losses[term.name] = self._losses.get(term.name, 0.0) + share
         return loss
@@ -215,14 +251,6 @@ class Denominators:
     def report(self) -> list[Metric]:
         """One reading of each loss for this optimizer step."""
         return [Metric(f"loss/{name}", total, 1.0) for name, total in self._losses.items()]
-
-
-def applied(who: str, optimizer: Optimizer) -> list[Metric]:
-    """Apply the gradients and say what happened."""
-    norm, finite = optimizer.step()
-    if not finite:
-        return [Metric(f"{who}/skipped_updates", 1.0, 1.0)]
-    return [Metric(f"{who}/grad_norm", norm, 1.0), Metric(f"learning_rate/{who}", optimizer.rate, 1.0)]
 
 
 def score_metrics(scores: TokenScores, part: Lesson) -> list[Metric]:

@@ -1,26 +1,28 @@
 """The one training loop: the algorithm box, in its order."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from time import perf_counter
+from dataclasses import dataclass
+from functools import partial
 
 from critica.critics.base import Trainable
 from critica.evaluation.measure import measure
 from critica.recipes.base import Recipe
-from critica.records.arrays import Metric
-from critica.records.run import Progress, StageSeconds, StepRecord
+from critica.records.evidence import Evidence
+from critica.records.run import Progress, StepRecord
 from critica.records.words import Task
 from critica.rollout.gather import Supervision, gather
 from critica.rollout.place import place
 from critica.rollout.tokenize import tokenize
 from critica.store.run_folder import RunFolder
-from critica.training.books import close_books
+from critica.training.books import advanced, close_books
+from critica.training.clock import Clock
+from critica.training.guard import Guard, no_credit, no_targets, nothing_expected
 from critica.training.interrupt import Interrupt
 from critica.training.learner import Learner, Lesson
+from critica.training.poison import Poison
 from critica.training.progress import Reporter
 from critica.training.saving import Saver
 from critica.training.state import TrainingState
+from critica.training.streams import seed_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,57 +34,57 @@ class Parts:
     learner: Learner
     store: RunFolder
     saver: Saver
+    poison: Poison
     reporter: Reporter
-
-
-class Clock:
-    """Seconds by stage: no part of a run's identity."""
-
-    def __init__(self) -> None:
-        self.readings: list[StageSeconds] = []
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = perf_counter()
-        yield
-        self.readings.append(StageSeconds(name, perf_counter() - start))
+    guard: Guard
+    clock: Clock
 
 
 def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interrupt) -> Progress:
     """Train from `progress.step + 1` to `recipe.steps`; stops early, with a checkpoint, when asked to."""
-    state, learner = parts.state, parts.learner
+    state, learner, guard, clock = parts.state, parts.learner, parts.guard, parts.clock
+    learns, outcomes_only = isinstance(state.critic, Trainable), recipe.placement.without_reference()
     while progress.step < recipe.steps and not interrupt.asked:
-        step, clock = progress.step + 1, Clock()
+        step = progress.step + 1
+        clock.begin(step)
+        guard.begin()
+        seed_step(recipe.seed, step)
         request = state.curriculum.next(step)
         with clock.stage("gather"):
             gathered = gather(state.policy, state.curriculum, parts.supervision, recipe.admission, request)
+            batch = guard.sampled(tokenize(gathered.groups))
         with clock.stage("observe"):
-            batch = tokenize(gathered.groups)
-            evidence = state.observer.observe(gathered.groups, batch)
-            source = parts.supervision.source
-            told = place(gathered.rewards, batch, evidence, recipe.placement, source.low, source.high)
+            evidence = guard.attempt("observe", partial(state.observer.observe, gathered.groups, batch), Evidence)
+        with clock.stage("place"):
+            placed = partial(place, gathered.rewards, batch, declared=parts.supervision.source)
+            told = guard.attempt(
+                "place", partial(placed, evidence, recipe.placement), partial(placed, Evidence(), outcomes_only)
+            )
         with clock.stage("predict"):
-            values = state.critic.predict(batch, told, evidence)
+            predicted = partial(state.critic.predict, batch, told, evidence)
+            values = guard.attempt("predict", predicted, partial(nothing_expected, batch))
         with clock.stage("estimate"):
-            credit = recipe.advantage.estimate(batch, told, values, evidence)
-            learns = isinstance(state.critic, Trainable)
-            targets = recipe.target.build(batch, told, values) if learns else None
+            estimated = partial(recipe.advantage.estimate, batch, told, values, evidence)
+            credit = guard.attempt("estimate", estimated, partial(no_credit, batch))
+            built = partial(recipe.target.build, batch, told, values) if learns else no_targets
+            targets = guard.attempt("estimate", built, no_targets)
         with clock.stage("update"):
             lesson = Lesson(batch, credit, targets, values, evidence)
-            reports = learner.update(lesson, request.stage, step)
+            reports = guard.attempt("update", partial(learner.update, lesson, request.stage, step), tuple)
         with clock.stage("measure"):
-            ledger = close_books(gathered, batch, credit, request.stage)
+            ledger = close_books(gathered, batch, credit, request.stage, guard.skipped(learner.applied))
             panel = measure(
-                batch, gathered.rewards, told, values, credit, reports,
+                batch, gathered.rewards, told, values, credit, (*reports, guard.metric()),
                 ledger=ledger, sources=[source_of(g.task) for g in gathered.groups for _ in g.trajectories],
             )  # fmt: skip
-        progress = advanced(progress, step, panel.metrics, state.policy.version, len(gathered.groups))
+        progress = advanced(progress, step, panel.metrics, state.policy.version, ledger, guard.bad is not None)
         with clock.stage("append"):
             record = StepRecord(
                 step, gathered.groups, gathered.rewards, told, values, credit, batch, panel.metrics,
-                state.policy.token_texts(batch), ledger, tuple(clock.readings),
+                state.policy.token_texts(batch), ledger, clock.readings,
             )  # fmt: skip
             parts.store.append(step, record)
+            parts.poison.after(record, guard.bad, progress)
             parts.saver.after(progress, last=step == recipe.steps or interrupt.asked)
         parts.reporter.step(record)
     parts.saver.now(progress)  # Ctrl-C may have come after the last step had decided not to save
@@ -92,18 +94,3 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
 def source_of(task: Task) -> str:
     """The data set that a mix drew this task from, or the environment itself."""
     return str(task.info.get("dataset", task.environment))
-
-
-def advanced(progress: Progress, step: int, metrics: tuple[Metric, ...], version: int, prompts: int) -> Progress:
-    """What a resume must know after this step."""
-    read = {metric.name: metric for metric in metrics}
-    sampled = read["tokens/sampled"]
-    rows = read["length/mean"].count
-    return replace(
-        progress,
-        step=step,
-        policy_version=version,
-        prompts=progress.prompts + prompts,
-        samples=progress.samples + int(rows),
-        sampled_tokens=progress.sampled_tokens + int(sampled.total),
-    )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from critica.records.checks import NonFiniteNumbers
 from critica.updaters.gradient import Adam
 
 
@@ -28,20 +29,39 @@ class Optimizer:
             fused=True,
         )
 
-    def step(self) -> tuple[float, bool]:
-        """Clip and apply the gradients; returns their norm before the clip and whether they were finite.
-
-        A non-finite gradient is thrown away: no weight moves.
-        """
+    def clip(self) -> float:
+        """Bound the gradient's norm; returns the norm before. Raises `NonFiniteNumbers` naming the parameters."""
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm or math.inf))
-        finite = math.isfinite(norm)
-        if finite:
-            self.updates += 1
-            for group in self.adam.param_groups:
-                group["lr"] = self.settings.rate(self.updates) * group["factor"]
-            self.adam.step()
+        if not math.isfinite(norm):
+            raise self._non_finite()
+        return norm
+
+    def _non_finite(self) -> NonFiniteNumbers:
+        """The first offending gradient; the norm itself if every gradient is finite and only their sum is not."""
+        named = [(n, p.grad) for n, p in zip(self.names, self.parameters, strict=True) if p.grad is not None]
+        bad = [(name, grad) for name, grad in named if not grad.isfinite().all()]
+        if not bad:
+            return NonFiniteNumbers("the gradient's norm", torch.tensor([math.inf]))
+        others = f" and {len(bad) - 1} others" if len(bad) > 1 else ""
+        return NonFiniteNumbers(f"the gradient of {bad[0][0]}{others}", bad[0][1].detach().clone())
+
+    def apply(self) -> None:
+        """Move the weights by the gradients, at the schedule's rate, and forget the gradients."""
+        self.updates += 1
+        for group in self.adam.param_groups:
+            group["lr"] = self.settings.rate(self.updates) * group["factor"]
+        self.adam.step()
+        self.forget_gradients()
+
+    def reset(self) -> None:
+        """As it was before its first update."""
+        self.updates = 0
+        self.adam.state.clear()
+        self.forget_gradients()
+
+    def forget_gradients(self) -> None:
+        """No gradient is left."""
         self.adam.zero_grad(set_to_none=True)
-        return norm, finite
 
     @property
     def rate(self) -> float:

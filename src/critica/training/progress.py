@@ -2,11 +2,14 @@
 
 import math
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, TextIO, runtime_checkable
 
 from critica.records.run import StepRecord
+
+LIVE_PATIENCE, LOG_PATIENCE = 2.0, 30.0  # seconds without a word before a long step is explained
 
 
 @runtime_checkable
@@ -15,6 +18,8 @@ class Reporter(Protocol):
 
     def step(self, record: StepRecord) -> None: ...
 
+    def watch(self, activity: Callable[[], str]) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -22,6 +27,9 @@ class Silent:
     """Says nothing."""
 
     def step(self, record: StepRecord) -> None:
+        return None
+
+    def watch(self, activity: Callable[[], str]) -> None:
         return None
 
     def close(self) -> None:
@@ -49,34 +57,61 @@ def finite(values: Mapping[str, float], name: str) -> bool:
 
 
 class Lines:
-    """Step, ETA, and `describe`, on one rewritten line (terminal) or every `seconds` seconds (log)."""
+    """Step, ETA, and `describe`, on one rewritten line (terminal) or every `seconds` seconds (log).
+
+    A step that takes long is explained meanwhile: what is going on or waited for, and how long it may take.
+    """
 
     def __init__(self, steps: int, done: int, stream: TextIO | None = None, seconds: float = 5.0) -> None:
         self.steps, self.first, self.stream = steps, done, stream or sys.stderr
         self.live = self.stream.isatty()
         self.pause = 0.2 if self.live else seconds
         self.start = time.monotonic()
-        self.spoke = -math.inf
+        self.spoke = self.start
+        self._begun = False
         self.tokens = 0.0
+        self._done = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    def watch(self, activity: Callable[[], str]) -> None:
+        """Say what `activity` gives whenever nothing was said for a while."""
+        patience = LIVE_PATIENCE if self.live else LOG_PATIENCE
+        self.spoke = time.monotonic()
+
+        def look() -> None:
+            while not self._done.wait(patience / 4):
+                said = activity()
+                if said and time.monotonic() - self.spoke >= patience:
+                    self._say(said)
+
+        self._watcher = threading.Thread(target=look, name="progress", daemon=True)
+        self._watcher.start()
 
     def step(self, record: StepRecord) -> None:
         """Say where the run is, if it is time to."""
         values = {metric.name: metric.value for metric in record.metrics}
         self.tokens += sum(metric.total for metric in record.metrics if metric.name == "tokens/sampled")
         now = time.monotonic()
-        if now - self.spoke < self.pause and record.step < self.steps:
+        if self._begun and now - self.spoke < self.pause and record.step < self.steps:
             return
-        self.spoke = now
+        self._begun = True
         spent, made = now - self.start, record.step - self.first
         left = spent / max(made, 1) * (self.steps - record.step)
         line = (
             f"step {record.step}/{self.steps}  eta {clock(left)}  {describe(values)}  {self.tokens / spent:,.0f} tok/s"
         )
+        self._say(line)
+
+    def _say(self, line: str) -> None:
+        self.spoke = time.monotonic()
         self.stream.write(f"\r\033[K{line}" if self.live else line + "\n")
         self.stream.flush()
 
     def close(self) -> None:
         """Leave the last live line standing."""
+        self._done.set()
+        if self._watcher is not None:
+            self._watcher.join(1.0)
         if self.live:
             self.stream.write("\n")
             self.stream.flush()

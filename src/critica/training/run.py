@@ -1,41 +1,37 @@
-"""Start, resume and evaluate runs: what the command and the Python API call."""
+"""Start and resume runs: what the command and the Python API call."""
 
 import datetime
 import os
 import platform
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 import critica
-from critica.environments.catalogue import parse_environment
-from critica.evaluation.outcome import evaluate_policy
-from critica.policies.base import Policy
-from critica.policies.language_model import LanguagePolicy
 from critica.policies.numerics import configure, training_matmuls
 from critica.recipes.base import Recipe
-from critica.recipes.catalogue import PARTS
-from critica.recipes.config import from_tables, to_tables
-from critica.recipes.notes import provenance_notes
-from critica.recipes.toml import read_toml, write_toml
 from critica.records.outcome import OutcomeReport
 from critica.records.run import Progress, RunManifest
-from critica.store.evaluations import save_evaluation
+from critica.store.checkpoints import VerifiedCheckpoint
 from critica.store.files import write_whole
-from critica.store.run_folder import RunFolder
+from critica.store.run_folder import NO_STEP, RunFolder
 from critica.training.assemble import Assembly, assemble
+from critica.training.clock import Clock
 from critica.training.contention import contention_warning, others_busy_cores
+from critica.training.guard import Guard
+from critica.training.held_out import evaluate_both
 from critica.training.interrupt import Interrupt
 from critica.training.loop import Parts, run_loop
 from critica.training.memory import refuse_too_large
+from critica.training.poison import Poison
 from critica.training.progress import Reporter, Silent
 from critica.training.rates import with_rates
-from critica.training.saving import Saver
-
-EVALUATION_SEED = 20_251
-HELD_OUT_SEED = 0  # every run is measured on the same held-out prompts, whatever its own seed
+from critica.training.rehearsal import rehearse
+from critica.training.saved_recipe import changed, changes_since, config_text, recipe_of, refuse_foreign
+from critica.training.saving import CONFIG, Saver
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +83,7 @@ def train(
     warn_of_neighbors(recipe, notify)
     assembly = assemble(recipe)  # before the folder: what cannot be built leaves no run behind
     try:
+        check_parts(recipe, assembly, notify)
         with RunFolder.create(run, manifest_of(recipe, parent), config_text(recipe)) as store, training_matmuls():
             return _train(recipe, assembly, store, Progress(), reporter, notify)
     finally:
@@ -97,43 +94,85 @@ def resume(
     run: Path | str,
     steps: int | None = None,
     step: int | None = None,
+    settings: Sequence[str] = (),
     reporter: ReporterFactory = lambda steps, done: Silent(),
     notify: Notify = quiet,
 ) -> TrainResult:
-    """Continue a run from its newest good checkpoint (or from `step`), up to `steps` (default: as configured)."""
+    """Continue a run from its newest good checkpoint (or from `step`), up to `steps` (default: as configured).
+
+    `settings` (`path=value`) change the recipe from here on. A run that was stopped before its first checkpoint
+    starts again in its own folder.
+    """
     with RunFolder.open(run, write=True) as store:
-        recipe = recipe_of(store)
-        if steps is not None:
-            recipe = replace(recipe, steps=steps)
+        recipe = changed(recipe_of(store), steps, settings)
         configure(threads_of(recipe))
-        found = store.checkpoints.verify(step) if step is not None else store.checkpoints.latest(allow_fallback=False)
+        found = starting_point(store, step)
         assembly = assemble(recipe)
         try:
-            progress = assembly.state.load(found.path)
+            check_parts(recipe, assembly, notify)
+            progress = assembly.state.load(found.path) if found else Progress()
             if recipe.steps < progress.step:
                 raise StepsBehind(
                     f"{run} is at step {progress.step} and {recipe.steps} steps were asked for: name more with"
                     f" --steps, or an earlier checkpoint with --step"
                 )
-            if steps is not None:  # the next resume must know where this one was going
-                write_whole(store.path / "config.toml", config_text(recipe).encode())
+            if found:
+                say_where_from(store, recipe, found, notify)
+            if steps is not None or settings:  # the next resume must know where this one was going
+                write_whole(store.path / CONFIG, config_text(recipe).encode())
             # Checkpoints first: cut off between the two, the next resume finds more lines than it needs, never fewer.
             store.checkpoints.drop_after(progress.step)
             store.truncate_after(progress.step)
-            notify(f"resuming {run} after step {progress.step} of {recipe.steps}")
             with training_matmuls():
                 return _train(recipe, assembly, store, progress, reporter, notify)
         finally:
             assembly.close()
 
 
+def starting_point(store: RunFolder, step: int | None) -> VerifiedCheckpoint | None:
+    """The checkpoint to go on from; None for a run that did nothing yet."""
+    if step is None and not store.checkpoints.steps and store.last_step == NO_STEP:
+        return None
+    found = store.checkpoints.verify(step) if step is not None else store.checkpoints.latest(allow_fallback=False)
+    refuse_foreign(found, store.manifest.run_id)
+    return found
+
+
+def say_where_from(store: RunFolder, recipe: Recipe, found: VerifiedCheckpoint, notify: Notify) -> None:
+    """Where the run goes on, what it will not ask again, and what is no longer as it was."""
+    told = [step for step in store.journal.steps if step > found.step]
+    answers = f"; the answers of steps {told[0]} to {told[-1]} come from its journal" if told else ""
+    notify(f"resuming {store.path} after step {found.step} of {recipe.steps}{answers}")
+    changes = changes_since(found.path, recipe)
+    if changes:
+        notify("changed since that checkpoint, so this is no longer the run of one config: " + "; ".join(changes))
+
+
+def check_parts(recipe: Recipe, assembly: Assembly, notify: Notify) -> None:
+    """Before anything is learned: what is weak about this machine or these parts, said or refused."""
+    for warning in assembly.warnings:
+        notify(warning)
+    if recipe.safety.rehearsal:
+        with training_matmuls():
+            for warning in rehearse(assembly, recipe):
+                notify(warning)
+
+
 def _train(
     recipe: Recipe, assembly: Assembly, store: RunFolder, start: Progress, reporter: ReporterFactory, notify: Notify
 ) -> TrainResult:
     checkpoints = replace(store.checkpoints, keep=recipe.checkpoint.keep)
-    saver = Saver(checkpoints, assembly.state, recipe.checkpoint.every)
-    display = reporter(recipe.steps, start.step)
-    parts = Parts(assembly.state, assembly.supervision, assembly.learner, store, saver, display)
+    saver = Saver(
+        checkpoints, assembly.state, recipe.checkpoint.every, recipe.checkpoint.background,
+        store.manifest.run_id, config_text(recipe),
+    )  # fmt: skip
+    display, clock = reporter(recipe.steps, start.step), Clock()
+    display.watch(lambda: activity(clock, assembly, saver))
+    supervision = replace(assembly.supervision, journal=store.journal)
+    parts = Parts(
+        assembly.state, supervision, assembly.learner, store, saver, Poison(store, saver, recipe.safety), display,
+        Guard(), clock,
+    )  # fmt: skip
     before: tuple[OutcomeReport, ...] = ()
     with Interrupt() as interrupt:
         if start.step == 0:
@@ -143,8 +182,10 @@ def _train(
             before = evaluate_both(recipe, assembly.state.policy, store.path, "before")
         try:
             progress = run_loop(recipe, parts, start, interrupt)
+            saver.wait()
         finally:
             display.close()
+            saver.settle()
         finished = progress.step >= recipe.steps
     after: tuple[OutcomeReport, ...] = ()
     if finished and recipe.held_out.prompts:
@@ -153,62 +194,13 @@ def _train(
     return TrainResult(store.path, progress, finished, before, after)
 
 
-def evaluate_both(recipe: Recipe, policy: Policy, run: Path, name: str) -> tuple[OutcomeReport, ...]:
-    """Held-out accuracy at temperature 1 and greedy, saved with the run under these names."""
-    reports = []
-    environment = recipe.environment.build(HELD_OUT_SEED)
-    limit = recipe.sampling.max_new_tokens or environment.max_new_tokens
-    for label, temperature, samples in (("temperature_1", 1.0, recipe.held_out.samples), ("greedy", 0.0, 1)):
-        report = evaluate_policy(
-            policy, environment, recipe.held_out.prompts, samples, temperature, EVALUATION_SEED, max_new_tokens=limit
-        )
-        save_evaluation(run, f"{name}-{label}", report)
-        reports.append(report)
-    return tuple(reports)
-
-
-def load_target(target: str | Path) -> tuple[LanguagePolicy, Recipe | None]:
-    """A policy to evaluate: a run folder's newest checkpoint, a model folder, or a name; with the run's recipe."""
-    path = Path(target)
-    if (path / "run.json").is_file():
-        store = RunFolder.open(path)
-        recipe = recipe_of(store)
-        found = store.checkpoints.latest(allow_fallback=True)
-        policy = LanguagePolicy.load(str(found.path / "policy"), recipe.policy.lora)
-        policy.version = found.step
-        return policy, recipe
-    return LanguagePolicy.load(str(target)), None
-
-
-def evaluate(
-    target: str | Path,
-    environment: str = "",
-    prompts: int = 1000,
-    samples: int = 1,
-    temperature: float = 1.0,
-    seed: int = EVALUATION_SEED,
-) -> OutcomeReport:
-    """Held-out accuracy of a run's last policy, a model folder, or a named policy; saved with the run if it is one."""
-    configure(len(os.sched_getaffinity(0)))
-    policy, recipe = load_target(target)
-    config = parse_environment(environment) if environment or recipe is None else recipe.environment
-    where = config.build(HELD_OUT_SEED)
-    limit = (recipe.sampling.max_new_tokens if recipe and not environment else 0) or where.max_new_tokens
-    report = evaluate_policy(policy, where, prompts, samples, temperature, seed, max_new_tokens=limit)
-    if recipe is not None:
-        label = "greedy" if temperature == 0 else f"temperature_{temperature:g}"
-        save_evaluation(target, f"last-{label}-{where.name.replace(':', '_').replace('+', '_')}", report)
-    return report
-
-
-def recipe_of(store: RunFolder) -> Recipe:
-    """The resolved recipe that a run folder keeps."""
-    return from_tables(read_toml(store.path / "config.toml"), Recipe, PARTS, folder=store.path)
-
-
-def config_text(recipe: Recipe) -> str:
-    """The resolved config: itself a valid RECIPE, each value with its provenance."""
-    return write_toml(to_tables(recipe, PARTS), provenance_notes(recipe))
+def activity(clock: Clock, assembly: Assembly, saver: Saver) -> str:
+    """What the run is doing or waiting for at this moment, and for how long; empty between steps."""
+    stage, seconds = clock.now
+    if not stage:
+        return ""
+    waiting = assembly.source.waiting_for or saver.waiting_for
+    return f"step {clock.step}: {stage} for {seconds:.0f} s{': ' + waiting if waiting else ''}"
 
 
 def manifest_of(recipe: Recipe, parent: str = "") -> RunManifest:
@@ -226,4 +218,5 @@ def manifest_of(recipe: Recipe, parent: str = "") -> RunManifest:
         environment=recipe.environment.build(recipe.seed).name,
         noise=recipe.noise.name,
         parent_run=parent,
+        run_id=uuid.uuid4().hex,
     )

@@ -11,7 +11,9 @@ from safetensors.torch import load_file, save_file
 from critica.critics.base import Trainable, ValueCritic
 from critica.curricula.base import Curriculum
 from critica.policies.base import TrainablePolicy
+from critica.records.protocols import Stateful
 from critica.records.run import Progress
+from critica.rewards.base import RewardSource
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
 
@@ -25,6 +27,7 @@ class TrainingState:
     observer: Observer
     optimizers: tuple[Optimizer, Optimizer | None]
     curriculum: Curriculum
+    source: RewardSource
 
     def save(self, folder: Path, progress: Progress) -> None:
         """Write every part under `folder`; the caller publishes it atomically."""
@@ -35,7 +38,8 @@ class TrainingState:
             self.observer.save(folder / "reference")
         for name, optimizer in self._named():
             save_file(optimizer.tensors(), folder / f"{name}_optimizer.safetensors")
-        write_json(folder / "progress.json", {"progress": asdict(progress), "curriculum": self.curriculum.state_dict()})
+        memories = {name: part.state_dict() for name, part in self._stateful()}
+        write_json(folder / "progress.json", {"progress": asdict(progress), **memories})
 
     def load(self, folder: Path) -> Progress:
         """Restore every part; returns how far the run had come."""
@@ -49,8 +53,14 @@ class TrainingState:
             self.observer.restore(folder / "reference")
         for name, optimizer in self._named():
             optimizer.load_tensors(load_file(folder / f"{name}_optimizer.safetensors"))
-        self.curriculum.load_state_dict(kept["curriculum"])
+        for name, part in self._stateful():
+            part.load_state_dict(kept[name])
         return progress
+
+    def _stateful(self) -> list[tuple[str, Stateful]]:
+        """The parts with memory beside weights: the curriculum, and a critic or a source that has some."""
+        parts = (("curriculum", self.curriculum), ("critic", self.critic), ("source", self.source))
+        return [(name, part) for name, part in parts if isinstance(part, Stateful)]
 
     def _named(self) -> list[tuple[str, Optimizer]]:
         policy, critic = self.optimizers
