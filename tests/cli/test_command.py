@@ -127,7 +127,7 @@ def test_a_failed_run_says_where_it_can_be_resumed(tmp_path: Path, capsys) -> No
     verb = Resume(run=str(tmp_path))
     assert resume_hint(verb) == ""
     (tmp_path / "run.json").write_text("{}")
-    assert "no checkpoint yet" in resume_hint(verb)
+    assert "from its beginning" in resume_hint(verb)
     (tmp_path / "checkpoints" / "step_3").mkdir(parents=True)
     assert explain(RuntimeError("lost"), "resume", verb) == 1
     assert f"critica resume {tmp_path}" in said(capsys)

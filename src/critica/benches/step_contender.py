@@ -1,6 +1,7 @@
 """Contender: whole training steps of Critica's own loop, reward workers and run folder included, checkpoints not."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,9 @@ class PacedReporter:
         stages = [(item.stage, item.seconds) for item in record.seconds]
         self.pace.tick(int(record.batch.sampled_mask.sum()), stages)
 
+    def watch(self, activity: Callable[[], str]) -> None:
+        """Nothing to show."""
+
     def close(self) -> None:
         """Nothing to close."""
 
@@ -41,9 +45,9 @@ def main() -> None:
     from critica.store.run_folder import RunFolder
     from critica.training.assemble import assemble
     from critica.training.interrupt import Interrupt
-    from critica.training.loop import Parts, run_loop
+    from critica.training.loop import run_loop
+    from critica.training.parts import equip
     from critica.training.run import manifest_of
-    from critica.training.saving import Saver
 
     recipe = named(
         given.recipe, f"policy.path={given.policy}", f"sampling.prompts_per_step={given.prompts}",
@@ -61,8 +65,7 @@ def main() -> None:
             tempfile.TemporaryDirectory() as place,
             RunFolder.create(Path(place) / "run", manifest_of(recipe), "# a benchmark\n") as store,
         ):
-            saver = Saver(store.checkpoints, state, FOREVER)
-            parts = Parts(state, assembly.supervision, assembly.learner, store, saver, PacedReporter(pace))
+            parts = equip(recipe, replace(assembly, state=state), store, PacedReporter(pace))
             pace.ready(torch=torch.__version__, onednn_matmul=report.paths.onednn_matmul, recipe=recipe.name)
             pace.begin()
             with training_matmuls():

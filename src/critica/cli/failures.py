@@ -75,9 +75,8 @@ def resume_hint(command: object) -> str:
     run = folder_of(command)
     if run is None or not (run / "run.json").is_file():
         return ""
-    if any((run / "checkpoints").glob("step_*")):
-        return f"The run can go on from its last checkpoint: critica resume {run}"
-    return f"The run {run} had no checkpoint yet: start again in a new folder."
+    where = "from its last checkpoint" if any((run / "checkpoints").glob("step_*")) else "from its beginning"
+    return f"The run can go on {where}: critica resume {run}"
 
 
 def folder_of(command: object) -> Path | None:

@@ -34,6 +34,8 @@ VERBS = {
     "demo": Entry("demo", "Demo", "train the shipped policy under flipped rewards and show before and after"),
     "train": Entry("train", "Train", "train a policy by a recipe and write a run folder"),
     "resume": Entry("resume", "Resume", "continue a run from its last checkpoint"),
+    "inspect": Entry("inspect", "Inspect", "check a run folder: checkpoints, bad steps, and whether the books balance"),
+    "replay": Entry("replay", "ReplayStep", "do a step of a run again and compare it bit for bit"),
     "evaluate": Entry("evaluate", "Evaluate", "measure held-out accuracy, with intervals"),
     "compare": Entry("compare", "Compare", "compare runs prompt by prompt, with intervals"),
     "plan": Entry("plan", "Plan", "say what a training run would do and need, without loading a model"),

@@ -19,6 +19,7 @@ class Resume:
       critica resume runs/first
       critica resume runs/first --steps 400     # train on, to 400 steps in all
       critica resume runs/first --step 150      # from an earlier checkpoint; what came after it is cut back
+      critica resume runs/first --set learner.policy.learning_rate=1e-5
     """
 
     # The run folder.
@@ -29,6 +30,9 @@ class Resume:
 
     # The checkpoint to continue from, as a step; by default the last one.
     step: Step = None
+
+    # Change a setting from here on (the run is then no longer that of one config, and says so).
+    set: Annotated[tuple[str, ...], arg(metavar="PATH=VALUE")] = ()
 
     # Write the result as JSON to stdout.
     json: bool = False
@@ -44,7 +48,7 @@ class Resume:
         from critica.training.run import resume
 
         quiet_libraries()
-        result = resume(self.folder, self.steps, self.step, reporter=Lines, notify=say)
+        result = resume(self.folder, self.steps, self.step, self.set, reporter=Lines, notify=say)
         if self.json:
             show_json(result_json(result))
         else:

@@ -25,4 +25,4 @@ class LocalPolicy:
     path: str = "pico"
     lora: Lora = field(default_factory=Lora)
     device: str = "auto"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"

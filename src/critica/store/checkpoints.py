@@ -142,14 +142,16 @@ class CheckpointStore:
                 for name in (f".old-step_{later}", f"step_{later}"):
                     if (self.folder / name).exists():
                         self._remove(self.folder / name)
-        if self.folder.is_dir():
-            sync_folder(self.folder)  # one that came back after a power loss would stand over lines that were cut
 
     def _remove(self, path: Path) -> None:
-        """Out of sight by one rename, then deleted: stopped half-way, nothing half stands under a final name."""
+        """Out of sight by one rename, then deleted: stopped half-way, nothing half stands under a final name.
+
+        Durable on return: one that came back after a power loss would stand over lines that are about to be cut.
+        """
         hidden = self.folder / f".tmp-{path.name.removeprefix('.old-')}-removed"
         shutil.rmtree(hidden, ignore_errors=True)
         os.rename(path, hidden)
+        sync_folder(self.folder)  # before its content goes: the two reach the disk in any order
         shutil.rmtree(hidden)
 
     def _way_out(self, step: int) -> str:

@@ -41,7 +41,8 @@ class PoisonStore:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         write_whole(temporary / "fault.json", (json.dumps(asdict(fault), indent=2) + "\n").encode())
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary / "batch.safetensors")
+        own = {name: value.contiguous().clone() for name, value in tensors.items()}  # some are one and the same
+        save_file(own, temporary / "batch.safetensors")
         shutil.copytree(base, temporary / "from" / base.name, copy_function=_link_or_copy)
         (temporary / "journal").mkdir()
         for earlier in journal.steps:

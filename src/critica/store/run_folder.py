@@ -169,8 +169,16 @@ class RunFolder:
         self._last_step = step
 
     def truncate_after(self, step: int) -> None:
-        """Make `step` the last one: cut metrics, ledger, timing and rollouts. Stopped half-way, `open` finishes it."""
+        """Make `step` the last one: cut metrics, ledger, timing and rollouts. Stopped half-way, `open` finishes it.
+
+        Raises `DamagedRun` if the lines do not reach that step: to go on would leave a hole in the books.
+        """
         self._begin_writing()
+        if self.last_step < step and step > 0:
+            raise DamagedRun(
+                f"{self.path}/metrics.jsonl ends at step {max(0, self.last_step)}, but step {step} was to be restored:"
+                f" the file was cut or changed. An earlier checkpoint may do: `critica resume {self.path} --step N`"
+            )
         self._metrics.cut_after(step)
         self._synced_step = min(self._synced_step, step)
         self._drop_uncommitted()

@@ -19,6 +19,7 @@ from critica.training.learner import Learner, Schedule
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
 from critica.training.state import TrainingState
+from critica.training.streams import seed_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def assemble(recipe: Recipe) -> Assembly:
         raise ValueError(
             f"policy.device={recipe.policy.device}: training runs on the CPU only so far; set policy.device=cpu"
         )
+    seed_step(recipe.seed, 0)  # adapters, and parts of a user's own, start from torch's global generator
     environment = recipe.environment.build(recipe.seed)
     source = recipe.reward.build(environment, recipe.workers)
     policy = LanguagePolicy.load(

@@ -1,6 +1,5 @@
 """The one training loop: the algorithm box, in its order."""
 
-from dataclasses import dataclass
 from functools import partial
 
 from critica.critics.base import Trainable
@@ -9,35 +8,15 @@ from critica.recipes.base import Recipe
 from critica.records.evidence import Evidence
 from critica.records.run import Progress, StepRecord
 from critica.records.words import Task
-from critica.rollout.gather import Supervision, gather
+from critica.rollout.gather import gather
 from critica.rollout.place import place
 from critica.rollout.tokenize import tokenize
-from critica.store.run_folder import RunFolder
 from critica.training.books import advanced, close_books
-from critica.training.clock import Clock
-from critica.training.guard import Guard, no_credit, no_targets, nothing_expected
+from critica.training.guard import no_credit, no_targets, nothing_expected
 from critica.training.interrupt import Interrupt
-from critica.training.learner import Learner, Lesson
-from critica.training.poison import Poison
-from critica.training.progress import Reporter
-from critica.training.saving import Saver
-from critica.training.state import TrainingState
+from critica.training.learner import Lesson
+from critica.training.parts import Parts
 from critica.training.streams import seed_step
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The live objects of a run."""
-
-    state: TrainingState
-    supervision: Supervision
-    learner: Learner
-    store: RunFolder
-    saver: Saver
-    poison: Poison
-    reporter: Reporter
-    guard: Guard
-    clock: Clock
 
 
 def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interrupt) -> Progress:

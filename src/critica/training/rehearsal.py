@@ -130,7 +130,7 @@ def disagreement(assembly: Assembly, batch: TokenBatch) -> list[str]:
             f"{said}, on the very same weights and tokens: the ratio between them would be noise. The model's forward"
             " pass and its decoding do not agree; try policy.dtype=float32, and report the model's name"
         )
-    return [f"{said}: set objective.mismatch_cap=2.0, or policy.dtype=float32"] if mean > WORRYING else []
+    return [f"{said}: keep objective.mismatch_cap above 0, or set policy.dtype=float32"] if mean > WORRYING else []
 
 
 def invented_update(assembly: Assembly, recipe: Recipe, groups: tuple[Group, ...], batch: TokenBatch) -> None:

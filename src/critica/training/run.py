@@ -5,7 +5,7 @@ import os
 import platform
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,12 +21,11 @@ from critica.store.run_folder import NO_STEP, RunFolder
 from critica.training.assemble import Assembly, assemble
 from critica.training.clock import Clock
 from critica.training.contention import contention_warning, others_busy_cores
-from critica.training.guard import Guard
 from critica.training.held_out import evaluate_both
 from critica.training.interrupt import Interrupt
-from critica.training.loop import Parts, run_loop
+from critica.training.loop import run_loop
 from critica.training.memory import refuse_too_large
-from critica.training.poison import Poison
+from critica.training.parts import equip
 from critica.training.progress import Reporter, Silent
 from critica.training.rates import with_rates
 from critica.training.rehearsal import rehearse
@@ -161,18 +160,10 @@ def check_parts(recipe: Recipe, assembly: Assembly, notify: Notify) -> None:
 def _train(
     recipe: Recipe, assembly: Assembly, store: RunFolder, start: Progress, reporter: ReporterFactory, notify: Notify
 ) -> TrainResult:
-    checkpoints = replace(store.checkpoints, keep=recipe.checkpoint.keep)
-    saver = Saver(
-        checkpoints, assembly.state, recipe.checkpoint.every, recipe.checkpoint.background,
-        store.manifest.run_id, config_text(recipe),
-    )  # fmt: skip
-    display, clock = reporter(recipe.steps, start.step), Clock()
-    display.watch(lambda: activity(clock, assembly, saver))
-    supervision = replace(assembly.supervision, journal=store.journal)
-    parts = Parts(
-        assembly.state, supervision, assembly.learner, store, saver, Poison(store, saver, recipe.safety), display,
-        Guard(), clock,
-    )  # fmt: skip
+    display = reporter(recipe.steps, start.step)
+    parts = equip(recipe, assembly, store, display)
+    saver = parts.saver
+    display.watch(lambda: activity(parts.clock, assembly, saver))
     before: tuple[OutcomeReport, ...] = ()
     with Interrupt() as interrupt:
         if start.step == 0:

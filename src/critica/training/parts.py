@@ -1,0 +1,48 @@
+"""The live objects that a run's loop works with, put together from a recipe's assembly and a run folder."""
+
+from dataclasses import dataclass, replace
+
+from critica.recipes.base import Recipe
+from critica.records.journal import Journal
+from critica.rollout.gather import Supervision
+from critica.store.run_folder import RunFolder
+from critica.training.assemble import Assembly
+from critica.training.clock import Clock
+from critica.training.guard import Guard
+from critica.training.learner import Learner
+from critica.training.poison import Poison
+from critica.training.progress import Reporter
+from critica.training.saved_recipe import config_text
+from critica.training.saving import Saver
+from critica.training.state import TrainingState
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The live objects of a run."""
+
+    state: TrainingState
+    supervision: Supervision
+    learner: Learner
+    store: RunFolder
+    saver: Saver
+    poison: Poison
+    reporter: Reporter
+    guard: Guard
+    clock: Clock
+
+
+def equip(
+    recipe: Recipe, assembly: Assembly, store: RunFolder, reporter: Reporter, journal: Journal | None = None
+) -> Parts:
+    """Parts that write to this run folder; `journal` in place of the folder's own."""
+    checkpoints = replace(store.checkpoints, keep=recipe.checkpoint.keep)
+    saver = Saver(
+        checkpoints, assembly.state, recipe.checkpoint.every, recipe.checkpoint.background,
+        store.manifest.run_id, config_text(recipe),
+    )  # fmt: skip
+    supervision = replace(assembly.supervision, journal=journal or store.journal)
+    poison = Poison(store, saver, recipe.safety)
+    return Parts(
+        assembly.state, supervision, assembly.learner, store, saver, poison, reporter, Guard(), Clock()
+    )  # fmt: skip
