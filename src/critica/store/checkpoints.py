@@ -86,7 +86,7 @@ class CheckpointStore:
         os.rename(temporary, final)
         sync_folder(self.folder)
         shutil.rmtree(replaced, ignore_errors=True)
-        self._rotate()
+        self._rotate(sealed=step)
         self.after_publish()
         return final
 
@@ -177,13 +177,16 @@ class CheckpointStore:
             else:
                 os.rename(replaced, final)
 
-    def _rotate(self) -> None:
-        """Remove what is older than the `keep` newest good checkpoints. Corrupt ones do not count as kept."""
+    def _rotate(self, sealed: int) -> None:
+        """Remove what is older than the `keep` newest good checkpoints. Corrupt ones do not count as kept.
+
+        `sealed` was read back a moment ago, when its checksums were taken.
+        """
         good = 0
         for step in reversed(self.steps):
             if good >= self.keep:
                 self._remove(self.path_of(step))
-            elif not _problem(self.path_of(step)):
+            elif step == sealed or not _problem(self.path_of(step)):
                 good += 1
 
     def _size_of_newest(self) -> int:
