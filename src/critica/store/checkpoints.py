@@ -69,8 +69,8 @@ class CheckpointStore:
         """Let `writer` fill an unpublished folder with the state as it is now. `publish` may follow in a thread."""
         self._recover()
         temporary = self._temporary(step)
-        temporary.mkdir(parents=True)
         with self._cleaning(temporary):
+            temporary.mkdir(parents=True)
             writer(temporary)
 
     def publish(self, step: int) -> Path:
@@ -80,13 +80,13 @@ class CheckpointStore:
             write_whole(temporary / MANIFEST, _seal(_digests(temporary)))
             _sync_tree(temporary)
             self.before_publish()
-        replaced = self.folder / f".old-step_{step}"
-        if final.exists():  # a resume from an earlier step comes by here again
-            os.rename(final, replaced)
-        os.rename(temporary, final)
-        sync_folder(self.folder)
-        shutil.rmtree(replaced, ignore_errors=True)
-        self._rotate(sealed=step)
+            replaced = self.folder / f".old-step_{step}"
+            if final.exists():  # a resume from an earlier step comes by here again
+                os.rename(final, replaced)
+            os.rename(temporary, final)
+            sync_folder(self.folder)
+            shutil.rmtree(replaced, ignore_errors=True)
+            self._rotate(sealed=step)
         self.after_publish()
         return final
 
@@ -177,7 +177,7 @@ class CheckpointStore:
             else:
                 os.rename(replaced, final)
 
-    def _rotate(self, sealed: int) -> None:
+    def _rotate(self, sealed: int = -1) -> None:
         """Remove what is older than the `keep` newest good checkpoints. Corrupt ones do not count as kept.
 
         `sealed` was read back a moment ago, when its checksums were taken.
