@@ -89,7 +89,7 @@ def moved(objective, tokens, critic_part=None, target=None, advantage=None, sche
     learner = Learner(
         policy, critic, objective, optimizers, schedule or Schedule(1, 1, 1, tokens), seed=0, kept=observer.kept
     )
-    reports = learner.update(Lesson(batch, credit, targets, values, evidence), TRAIN, step=1)
+    reports = learner.update(Lesson(batch, told, credit, targets, values, evidence), TRAIN, step=1)
     weights = {name: value.detach().clone() for name, value in policy.trainable()}
     if critic_part is not None:
         weights |= {f"critic.{name}": value.detach().clone() for name, value in critic.trainable()}
@@ -176,7 +176,7 @@ def test_expected_reinforce_update_is_the_gradient_of_the_expected_reward():
             Schedule(1, 1, 1, 99),
             0,
         )
-        learner.update(Lesson(batch, credit, None, values, evidence), TRAIN, 1)
+        learner.update(Lesson(batch, told, credit, None, values, evidence), TRAIN, 1)
         with torch.no_grad():
             for sum_, begin, (_, weight) in zip(total, start, policy.trainable(), strict=True):
                 sum_ += probability[first, second] * (weight - begin)

@@ -56,7 +56,7 @@ class Gae(AdvantageRule):
         mask = values.mask & batch.sampled_mask & told.all_known[:, None]
         bootstrap = values.bootstrap.where(~told.all_known, values.bootstrap.new_zeros(()))
         advantage = gae(
-            told.paid, values.mean, bootstrap, batch.node_index, mask,
+            told.paid, values.mean, bootstrap, values.node_index(batch), mask,
             self.discount, resolve_decay(self.decay, batch),
         )  # fmt: skip
         return Advantages(advantage.where(mask, 0.0), mask, told.all_known & False, rule="gae")
@@ -92,7 +92,7 @@ class QuantileGae(AdvantageRule):
         ends = values.bootstrap[:, None].expand(-1, ensemble.shape[-1])
         ends = ends.where(~told.all_known[:, None], 0.0)
         advantage = quantile_gae(
-            told.paid, ensemble, ends, batch.node_index, mask,
+            told.paid, ensemble, ends, values.node_index(batch), mask,
             self.discount, resolve_decay(self.decay, batch),
         ).mean(-1)  # fmt: skip
         return Advantages(advantage.where(mask, 0.0), mask, told.all_known & False, rule="quantile_gae")

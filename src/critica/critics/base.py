@@ -71,3 +71,10 @@ class Trainable(Protocol):
     def save(self, folder: Path) -> None: ...
 
     def load(self, folder: Path) -> None: ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A critic with memory: told of every step that was learned from, after it was. See also `records.Stateful`."""
+
+    def remember(self, batch: TokenBatch, told: RewardBatch) -> None: ...

@@ -1,7 +1,7 @@
 """What every critic with weights shares: features, prediction without gradient, parameters, and its folder."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -33,11 +33,20 @@ def read_width(reader: Backbone | None, context: CriticContext) -> int:
 class LearnedCritic(ValueCritic):
     """A body (or the policy's trunk) and a head in fp32 whose output layer starts at zero.
 
-    `tokens` bounds the grid cells of one forward pass; whoever assembles the run sets it, and `kept.tokens`.
+    `shapers` stand between body and head, each a module with `shape(states, batch, mask) -> (states, loss terms)` for
+    training and `settle(states) -> states`, deterministic, for prediction. `tokens` bounds the grid cells of one forward pass; whoever assembles the run sets it, and `kept.tokens`.
     """
 
-    def __init__(self, body: Body, reader: Backbone | None, head: nn.Module, context: CriticContext) -> None:
+    def __init__(
+        self,
+        body: Body,
+        reader: Backbone | None,
+        head: nn.Module,
+        context: CriticContext,
+        shapers: Sequence[nn.Module] = (),
+    ) -> None:
         self.head = head.float()
+        self.shapers = nn.ModuleList(shapers).float()
         self.body = reader
         self.has_body = self.body is not None
         self.shapes_trunk = isinstance(body, SharedTrunk) and not body.detached
@@ -53,10 +62,32 @@ class LearnedCritic(ValueCritic):
         """Predictions from the states before each sampled token and after each row's last token."""
 
     @abstractmethod
+    def fit(
+        self, states: Float[Tensor, "S D"], batch: TokenBatch, targets: ValueTargets, values: ValuePrediction
+    ) -> tuple[LossTerm, ...]:
+        """Loss terms of the head, with gradient to it and, through `states`, to what lies before."""
+
     def loss(
         self, states: Float[Tensor, "S D"], batch: TokenBatch, targets: ValueTargets, values: ValuePrediction
     ) -> tuple[LossTerm, ...]:
-        """Loss terms of these rows, with gradient to the head and, through `states`, to the body."""
+        """Loss terms of these rows: the head's own and those of the shapers before it."""
+        self._set_mode(training=True)
+        states, terms = self.full(states), []
+        for shaper in self.shapers:
+            states, more = shaper.shape(states, batch, targets.mask)
+            terms += more
+        return (*self.fit(states, batch, targets, values), *terms)
+
+    def _set_mode(self, training: bool) -> None:
+        self.head.train(training)
+        self.shapers.train(training)
+
+    def shaped(self, states: Float[Tensor, "S D"]) -> Float[Tensor, "S E"]:
+        """States as the head reads them when it predicts: without noise."""
+        states = self.full(states)
+        for shaper in self.shapers:
+            states = shaper.settle(states)
+        return states
 
     @torch.no_grad()
     def predict(self, batch: TokenBatch, told: RewardBatch, evidence: Evidence) -> ValuePrediction:
@@ -65,7 +96,8 @@ class LearnedCritic(ValueCritic):
             states, ends = evidence[HiddenStates].states, evidence[HiddenStates].bootstrap
         else:
             states, ends = self._read_body(self.body, batch)
-        prediction = self.read(batch, self.full(states), self.full(ends))
+        self._set_mode(training=False)
+        prediction = self.read(batch, self.shaped(states), self.shaped(ends))
         if not self._checked:
             self._refuse_wild_start(prediction)
         return prediction
@@ -101,6 +133,7 @@ class LearnedCritic(ValueCritic):
     def trainable(self) -> Iterable[tuple[str, nn.Parameter]]:
         """Every parameter, the head's first."""
         yield from ((f"head.{name}", weight) for name, weight in self.head.named_parameters())
+        yield from ((f"head.shapers.{name}", weight) for name, weight in self.shapers.named_parameters())
         if self.body is not None:
             yield from ((f"body.{name}", weight) for name, weight in self.body.trainable())
 
@@ -109,13 +142,19 @@ class LearnedCritic(ValueCritic):
         folder.mkdir(parents=True, exist_ok=True)
         if self.body is not None:
             self.body.save(folder)
-        save_file(
-            {name: weight.detach().contiguous() for name, weight in self.head.state_dict().items()}, folder / HEAD_FILE
-        )
+        kept = {f"{owner}{name}": value for owner, part in self._parts() for name, value in part.state_dict().items()}
+        save_file({name: value.detach().contiguous() for name, value in kept.items()}, folder / HEAD_FILE)
+
+    def _parts(self) -> tuple[tuple[str, nn.Module], ...]:
+        """The head and the shapers, each with the prefix of its tensors in the head's file."""
+        return (("", self.head), ("shapers.", self.shapers))
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote. Raises if a tensor is missing or misshapen."""
-        self.head.load_state_dict(load_file(folder / HEAD_FILE))
+        kept = load_file(folder / HEAD_FILE)
+        shaping = {name: value for name, value in kept.items() if name.startswith("shapers.")}
+        self.shapers.load_state_dict({name.removeprefix("shapers."): value for name, value in shaping.items()})
+        self.head.load_state_dict({name: value for name, value in kept.items() if name not in shaping})
         if self.body is not None:
             self.body.restore(folder)
         self._checked = True

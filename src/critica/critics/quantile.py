@@ -163,11 +163,11 @@ class LiveQuantileCritic(LearnedCritic):
             bootstrap_law=Quantiles(levels, final[:, None]),
         )
 
-    def loss(
+    def fit(
         self, states: Float[Tensor, "S D"], batch: TokenBatch, targets: ValueTargets, values: ValuePrediction
     ) -> tuple[LossTerm, ...]:
         chosen = targets.mask[batch.sampled_mask]
-        quantiles = self.head(self.full(states))[chosen]
+        quantiles = self.head(states)[chosen]
         samples, weights = self._samples(targets)
         fit = quantile_huber(
             quantiles, self.levels.to(quantiles), samples[:, None], weights[:, None], self.part.huber or None

@@ -49,12 +49,12 @@ class LiveScalarCritic(LearnedCritic):
         mean = scatter_sampled(self.head(states).squeeze(-1), batch.sampled_mask)
         return ValuePrediction(mean, batch.sampled_mask, bootstrap=self.head(ends).squeeze(-1))
 
-    def loss(
+    def fit(
         self, states: Float[Tensor, "S D"], batch: TokenBatch, targets: ValueTargets, values: ValuePrediction
     ) -> tuple[LossTerm, ...]:
         if not isinstance(targets, Scalar):
             raise TypeError(f"a scalar critic learns from scalar targets, not {type(targets).__name__}")
-        value = scatter_sampled(self.head(self.full(states)).squeeze(-1), batch.sampled_mask)
+        value = scatter_sampled(self.head(states).squeeze(-1), batch.sampled_mask)
         error = clipped_squared_error(value, targets.values, values.mean, self.part.clip)
         return (LossTerm("value", error, targets.mask, 1.0, TokenMean()),)
 

@@ -67,7 +67,7 @@ class LambdaReturn(TargetRule):
 
     def build(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction) -> ValueTargets:
         mask = batch.sampled_mask & told.all_known[:, None]
-        advantage = gae(told.paid, values.mean, values.bootstrap * 0, batch.node_index, mask, self.discount, self.decay)
+        advantage = gae(told.paid, values.mean, values.bootstrap * 0, values.node_index(batch), mask, self.discount, self.decay)
         return Scalar((advantage + values.mean).where(mask, 0.0), mask)
 
 
@@ -94,7 +94,7 @@ class QuantileLambda(TargetRule):
         mask = batch.sampled_mask & told.all_known[:, None]
         ends = ensemble.new_zeros(ensemble.shape[0], ensemble.shape[-1])
         rewards = told.paid
-        advantage = quantile_gae(rewards, ensemble, ends, batch.node_index, mask, self.discount, self.decay)
+        advantage = quantile_gae(rewards, ensemble, ends, values.node_index(batch), mask, self.discount, self.decay)
         samples = (advantage + ensemble).where(mask[..., None], 0.0)
         return Samples(samples, torch.full_like(samples, 1 / samples.shape[-1]), mask)
 

@@ -162,8 +162,9 @@ class ValuePrediction:
     """What was expected. `mean[n, t] = V(tokens_<t)`; zero where the critic says nothing (`mask` false).
 
     `bootstrap` and `bootstrap_law` are the expectation after the last token. `support` is how many samples stand
-    behind a counted value (None for a learned one). `uses_siblings`: the value
-    compares samples of one prompt, so that a group in which all fared alike tells nothing.
+    behind a counted value (None for a learned one). `uses_siblings`: the value compares samples of one prompt, so
+    that a group in which all fared alike tells nothing. `nodes` numbers states coarser than tokens, in place of the
+    batch's `node_index`: a node's value is that of its first token.
     """
 
     mean: Float[Tensor, "N T"]
@@ -174,6 +175,7 @@ class ValuePrediction:
     support: Float[Tensor, "N T"] | None = None
     uses_own_outcome: bool = False
     uses_siblings: bool = False
+    nodes: Int[Tensor, "N T"] | None = None
 
     def __post_init__(self) -> None:
         rows, width = self.mean.shape
@@ -182,6 +184,10 @@ class ValuePrediction:
         require_finite(self, "mean", self.mean)
         require_finite(self, "bootstrap", self.bootstrap)
         require(not self.mean.requires_grad, self, "a prediction carries no gradient")
+
+    def node_index(self, batch: TokenBatch) -> Int[Tensor, "N T"]:
+        """The nodes over which credit is passed: the critic's own, or the batch's."""
+        return batch.node_index if self.nodes is None else self.nodes
 
 
 @dataclass(frozen=True, slots=True)

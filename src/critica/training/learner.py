@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from critica.critics.base import Trainable, ValueCritic
+from critica.critics.base import Remembering, Trainable, ValueCritic
 from critica.curricula.base import Stage
 from critica.functional.divergences import k3
 from critica.functional.logprobs import logprobs_and_entropies
@@ -21,6 +21,7 @@ from critica.records.arrays import (
     Advantages,
     Metric,
     Point,
+    RewardBatch,
     Samples,
     TokenBatch,
     ValuePrediction,
@@ -50,13 +51,14 @@ class Lesson:
     """What the learner is given about one step."""
 
     batch: TokenBatch
+    told: RewardBatch
     credit: Advantages
     targets: ValueTargets | None
     values: ValuePrediction
     evidence: Evidence
 
     def select(self, rows: Tensor) -> "Lesson":
-        """These rows, trimmed to the longest of them."""
+        """These rows, trimmed to the longest of them; `told` stays whole, no loss reads it."""
         batch = self.batch.select(rows)
         width = batch.token_ids.shape[1]
         credit = replace(
@@ -73,7 +75,7 @@ class Lesson:
         for item in self.evidence:
             if isinstance(item, ProximalLogprobs | ReferenceLogprobs):
                 items.append(replace(item, logprobs=item.logprobs[rows, :width]))
-        return Lesson(batch, credit, select_targets(self.targets, rows, width), values, Evidence(*items))
+        return Lesson(batch, self.told, credit, select_targets(self.targets, rows, width), values, Evidence(*items))
 
 
 def select_targets(targets: ValueTargets | None, rows: Tensor, width: int) -> ValueTargets | None:
@@ -137,6 +139,8 @@ class Learner:
         if critic is not None and not joint:
             for rows in self._parts(lesson, self.schedule.critic_epochs, step, "critic"):
                 reports += self._critic_step(lesson, rows, critic)
+        if stage.critic and isinstance(self.critic, Remembering):
+            self.critic.remember(lesson.batch, lesson.told)
         return merge_metrics(reports)
 
     def _parts(self, lesson: Lesson, epochs: int, step: int, who: str) -> list[Tensor]:

@@ -48,7 +48,7 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
             built = partial(recipe.target.build, batch, told, values) if learns else no_targets
             targets = guard.attempt("estimate", built, no_targets)
         with clock.stage("update"):
-            lesson = Lesson(batch, credit, targets, values, evidence)
+            lesson = Lesson(batch, told, credit, targets, values, evidence)
             reports = guard.attempt("update", partial(learner.update, lesson, request.stage, step), tuple)
         with clock.stage("measure"):
             ledger = close_books(gathered, batch, credit, request.stage, guard.skipped(learner.applied))

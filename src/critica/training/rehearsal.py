@@ -16,6 +16,7 @@ from critica.policies.base import SampleLimits
 from critica.recipes.base import Recipe
 from critica.records.arrays import Advantages, TokenBatch
 from critica.records.checks import NonFiniteNumbers
+from critica.records.protocols import Stateful
 from critica.records.supervision import Reward, Scored
 from critica.records.words import Group
 from critica.rollout.gather import collect
@@ -60,6 +61,7 @@ def rehearse(assembly: Assembly, recipe: Recipe) -> list[str]:
     owners = {"policy": policy_optimizer} | ({"critic": critic_optimizer} if critic_optimizer is not None else {})
     kept = {who: saved(optimizer) for who, optimizer in owners.items()}
     version = assembly.state.policy.version
+    memories = [(part, part.state_dict()) for part in (assembly.state.critic,) if isinstance(part, Stateful)]
     try:
         groups, batch = written(assembly, recipe)
         warnings = disagreement(assembly, batch)
@@ -76,6 +78,8 @@ def rehearse(assembly: Assembly, recipe: Recipe) -> list[str]:
         for who, optimizer in owners.items():
             kept[who].restore()
             optimizer.reset()
+        for part, memory in memories:
+            part.load_state_dict(memory)
         assembly.state.policy.version = version
         assembly.learner.abandon()
     return warnings
@@ -149,7 +153,7 @@ def invented_update(assembly: Assembly, recipe: Recipe, groups: tuple[Group, ...
     sign = torch.where(torch.tensor(odd), 1.0, -1.0)[:, None]
     flat = torch.zeros(batch.rows, dtype=torch.bool)
     credit = Advantages((sign * batch.sampled_mask).float(), batch.sampled_mask, flat, "rehearsal")
-    lesson = Lesson(batch, credit, targets, values, evidence)
+    lesson = Lesson(batch, told, credit, targets, values, evidence)
     assembly.learner.update(lesson, Stage("rehearsal", policy=True, critic=learns), STEP)
 
 
