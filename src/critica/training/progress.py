@@ -95,7 +95,8 @@ class Lines:
         if self._begun and now - self.spoke < self.pause and record.step < self.steps:
             return
         self._begun = True
-        spent, made = now - self.start, record.step - self.first
+        # A clock that stood still or went back may spoil an estimate, never a run.
+        spent, made = max(now - self.start, 1e-3), record.step - self.first
         left = spent / max(made, 1) * (self.steps - record.step)
         line = (
             f"step {record.step}/{self.steps}  eta {clock(left)}  {describe(values)}  {self.tokens / spent:,.0f} tok/s"

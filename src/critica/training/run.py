@@ -6,6 +6,7 @@ import platform
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -165,23 +166,26 @@ def _train(
     saver = parts.saver
     display.watch(lambda: activity(parts.clock, assembly, saver))
     before: tuple[OutcomeReport, ...] = ()
-    with Interrupt() as interrupt:
-        if start.step == 0:
-            saver.now(start)  # before anything that takes long: from here on the run can be resumed
-        if recipe.held_out.prompts and start.step == 0:
-            notify(f"measuring accuracy on {recipe.held_out.prompts} held-out prompts before training")
-            before = evaluate_both(recipe, assembly.state.policy, store.path, "before")
-        try:
+    after: tuple[OutcomeReport, ...] = ()
+    measured = partial(evaluate_both, recipe, assembly.state.policy, store.path)
+    try:
+        with Interrupt() as interrupt:
+            if start.step == 0:
+                saver.now(start)  # before anything that takes long: from here on the run can be resumed
+            if recipe.held_out.prompts and start.step == 0:
+                notify(f"measuring accuracy on {recipe.held_out.prompts} held-out prompts before training")
+                with parts.clock.stage("held-out accuracy"):
+                    before = measured("before")
             progress = run_loop(recipe, parts, start, interrupt)
             saver.wait()
-        finally:
-            display.close()
-            saver.settle()
         finished = progress.step >= recipe.steps
-    after: tuple[OutcomeReport, ...] = ()
-    if finished and recipe.held_out.prompts:
-        notify("measuring accuracy after training")
-        after = evaluate_both(recipe, assembly.state.policy, store.path, "after")
+        if finished and recipe.held_out.prompts:
+            notify("measuring accuracy after training")
+            with parts.clock.stage("held-out accuracy"):
+                after = measured("after")
+    finally:
+        display.close()
+        saver.settle()
     return TrainResult(store.path, progress, finished, before, after)
 
 
