@@ -33,7 +33,9 @@ class BigramPolicy:
         )
 
     @torch.no_grad()
-    def sample(self, requests: list[SampleRequest], limits: SampleLimits, seed: int) -> list[list[Sample]]:
+    def sample(
+        self, requests: list[SampleRequest], limits: SampleLimits, seed: int, control: object = None
+    ) -> list[list[Sample]]:
         from critica.functional.random import uniforms
 
         written = []

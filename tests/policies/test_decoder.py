@@ -179,6 +179,9 @@ class StopAtThird:
         logits[:, 5] = -torch.inf
         return logits, (rows == 1) & (self.calls == 3)
 
+    def on_tokens(self, tokens, rows):
+        return torch.zeros(len(rows), dtype=torch.bool)
+
 
 class SeenRows:
     """Stops row i after i + 1 tokens, by counting how often it was shown."""
@@ -190,6 +193,9 @@ class SeenRows:
         for row in rows.tolist():
             self.seen[row] = self.seen.get(row, 0) + 1
         return logits, torch.tensor([self.seen[row] == row + 1 for row in rows.tolist()])
+
+    def on_tokens(self, tokens, rows):
+        return torch.zeros(len(rows), dtype=torch.bool)
 
 
 def test_decode_control_changes_logits_and_stops_rows() -> None:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from critica.policies.kept import KeptStates
 from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction, ValueTargets
 from critica.records.evidence import Evidence, HiddenStates
 from critica.records.losses import LossTerm
+from critica.records.words import StopReason
 
 HEAD_FILE = "value_head.safetensors"
 
@@ -34,7 +36,8 @@ class LearnedCritic(ValueCritic):
     """A body (or the policy's trunk) and a head in fp32 whose output layer starts at zero.
 
     `shapers` stand between body and head, each a module with `shape(states, batch, mask) -> (states, loss terms)` for
-    training and `settle(states) -> states`, deterministic, for prediction. `tokens` bounds the grid cells of one forward pass; whoever assembles the run sets it, and `kept.tokens`.
+    training and `settle(states) -> states`, deterministic, for prediction. `tokens` bounds the grid cells of one
+    forward pass; whoever assembles the run sets it, and `kept.tokens`.
     """
 
     def __init__(
@@ -88,6 +91,13 @@ class LearnedCritic(ValueCritic):
         for shaper in self.shapers:
             states = shaper.settle(states)
         return states
+
+    @torch.no_grad()
+    def expect(self, states: Float[Tensor, "n D"]) -> Float[Tensor, "n"]:
+        """The mean value of bare states, such as those that the policy's decoder holds."""
+        self._set_mode(training=False)
+        shaped = self.shaped(states)
+        return self.read(single_tokens(len(states)), shaped, shaped).mean[:, 1]
 
     @torch.no_grad()
     def predict(self, batch: TokenBatch, told: RewardBatch, evidence: Evidence) -> ValuePrediction:
@@ -170,3 +180,17 @@ class LearnedCritic(ValueCritic):
                 " or pretrain it (learner.critic_warmup_steps) at the reward's scale"
             )
         self._checked = True
+
+
+@lru_cache(maxsize=256)
+def single_tokens(rows: int) -> TokenBatch:
+    """A batch of `rows` rows with one sampled token each, to read a head outside of any batch."""
+    grid = torch.zeros(rows, 2, dtype=torch.long)
+    sampled = torch.tensor([[False, True]]).expand(rows, 2)
+    line, flat = torch.zeros(rows, dtype=torch.long), torch.zeros(rows, 2)
+    return TokenBatch(
+        grid, torch.ones_like(sampled), sampled, grid, grid, flat + 1, flat,
+        prefix_length=line + 1, group_index=line, task_index=line, role_index=line, parent_index=line - 1,
+        episode_index=line, policy_version=line, stop=(StopReason.TOKEN_LIMIT,) * rows,
+        trajectory_ids=tuple(map(str, range(rows))),
+    )  # fmt: skip

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from critica.records.arrays import TokenBatch
@@ -56,6 +56,22 @@ class PromptTooLong(ValueError):
 
 
 @runtime_checkable
+class DecodeControl(Protocol):
+    """A hand on the decoder, called twice a step: before a token is drawn and after.
+
+    `rows` are the rows' numbers in the request order. `on_logits` returns the logits to sample from and who stops,
+    `on_tokens` who stops now that the token is known. A stopped row keeps this step's token and ends as
+    `early_stopped`.
+    """
+
+    def on_logits(
+        self, hidden: Float[Tensor, "n D"], logits: Float[Tensor, "n V"], rows: Int[Tensor, "n"]
+    ) -> tuple[Float[Tensor, "n V"], Bool[Tensor, "n"]]: ...
+
+    def on_tokens(self, tokens: Int[Tensor, "n"], rows: Int[Tensor, "n"]) -> Bool[Tensor, "n"]: ...
+
+
+@runtime_checkable
 class Policy(Protocol):
     """A causal language model that writes tokens. Weights need not be in this process."""
 
@@ -65,7 +81,13 @@ class Policy(Protocol):
 
     def decode_text(self, token_ids: Sequence[int]) -> str: ...
 
-    def sample(self, requests: Sequence[SampleRequest], limits: SampleLimits, seed: int) -> list[list[Sample]]: ...
+    def sample(
+        self,
+        requests: Sequence[SampleRequest],
+        limits: SampleLimits,
+        seed: int,
+        control: DecodeControl | None = None,
+    ) -> list[list[Sample]]: ...
 
 
 @runtime_checkable

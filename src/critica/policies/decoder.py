@@ -1,15 +1,14 @@
 """The batched decoder over the policy's own weights: prompts prefilled once, a static cache, finished rows dropped."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from critica.functional import random
-from critica.policies.base import Sample, SampleLimits, SampleRequest
+from critica.policies.base import DecodeControl, Sample, SampleLimits, SampleRequest
 from critica.policies.cache import arrange
 from critica.policies.families import Stack
 from critica.policies.native_step import NativeDecoding, flat_grid
@@ -18,18 +17,6 @@ from critica.policies.step import DecodeWeights, Decoding
 from critica.records.words import StopReason
 
 CACHE_BYTES = 2 << 30  # rows decode together while their cache fits here
-
-
-class DecodeControl(Protocol):
-    """A hand on the decoder, called once a step.
-
-    `rows` are the rows' numbers in the request order. Returned are the logits to sample from and who stops: a stopped
-    row still writes this step's token and ends as `early_stopped`.
-    """
-
-    def on_logits(
-        self, hidden: Float[Tensor, "n D"], logits: Float[Tensor, "n V"], rows: Int[Tensor, "n"]
-    ) -> tuple[Float[Tensor, "n V"], Bool[Tensor, "n"]]: ...
 
 
 class _Pages:
@@ -150,6 +137,8 @@ class Decoder:
             if control is not None:
                 logits, stopped = control.ask(hidden, logits, live, writing)
             chosen, logprobs = draw(logits, points[t].index_select(0, live), limits.temperature)
+            if control is not None and stopped is not None:
+                stopped = stopped | control.tell(chosen, live, writing)
             pages.write(t, live, chosen, logprobs)
             done = ends[chosen]
             if stopped is not None:
@@ -213,3 +202,10 @@ class _Shown:
         stopped = torch.zeros_like(writing)
         stopped[slots] = stop
         return logits.index_copy(0, slots, changed.to(logits.dtype)), stopped
+
+    def tell(self, chosen: Tensor, live: Tensor, writing: Tensor) -> Tensor:
+        """Which slots stop, now that their token is drawn."""
+        slots = writing.nonzero().squeeze(-1)
+        stopped = torch.zeros_like(writing)
+        stopped[slots] = self._control.on_tokens(chosen[slots], live[slots] + self._first)
+        return stopped

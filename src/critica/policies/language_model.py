@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from critica.policies.backbone import LanguageBackbone
-from critica.policies.base import PromptTooLong, Sample, SampleLimits, SampleRequest
-from critica.policies.decoder import DecodeControl, Decoder
+from critica.policies.base import DecodeControl, PromptTooLong, Sample, SampleLimits, SampleRequest
+from critica.policies.decoder import Decoder
 from critica.policies.fallback import generate_samples
 from critica.policies.families import base_model
 from critica.policies.forward import HiddenForward

@@ -11,7 +11,8 @@ def draw(
     """The token a with c_{a-1} <= u < c_a, c the cumulated softmax(logits / temperature), and log softmax at a.
 
     Temperature 0 is greedy: the largest logit, the smallest id among equals, scored at temperature 1. A token of
-    probability 0 is never drawn. Where logits are not finite, neither is the log-prob. One uniform a row is about 14 times cheaper than Gumbel noise on a CPU.
+    probability 0 is never drawn. Where logits are not finite, neither is the log-prob. One uniform a row is about 14
+    times cheaper than Gumbel noise on a CPU.
     """
     wide = logits if logits.dtype == torch.float64 else logits.float()
     if temperature not in (0, 1):

@@ -19,6 +19,7 @@ from critica.rewards.noise import NoiseModel, NoNoise
 from critica.rewards.verifiers import EnvironmentScorer
 from critica.rewards.workers import WorkerLimits
 from critica.rollout.admission import AcceptAll, AdmissionRule
+from critica.rollout.control import ControlPart, NoControl
 from critica.rollout.place import Placement
 from critica.updaters.gradient import Adam
 
@@ -161,6 +162,7 @@ class Recipe:
     failures: FailurePolicy = field(default_factory=FailurePolicy)
     placement: Placement = Placement()
     admission: AdmissionRule = AcceptAll()
+    control: ControlPart = NoControl()
     curriculum: CurriculumPart = Stream()
     sampling: Sampling = Sampling()
     learner: Learner = field(default_factory=Learner)

@@ -26,6 +26,7 @@ from critica.recipes.base import Paper, Recipe
 from critica.recipes.dapo import DAPO
 from critica.recipes.dr_grpo import DR_GRPO
 from critica.recipes.dvpo import DVPO
+from critica.recipes.espo import ESPO
 from critica.recipes.grpo import GRPO
 from critica.recipes.ppo import PPO
 from critica.recipes.reinforce import REINFORCE
@@ -36,10 +37,12 @@ from critica.rewards.base import FailurePolicy
 from critica.rewards.noise import Flip, NoNoise
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
 from critica.rollout.admission import AcceptAll, Informative
+from critica.rollout.control import NoControl
+from critica.rollout.early_stop import EarlyStop
 from critica.updaters.gradient import Adam
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {recipe.name: recipe for recipe in (REINFORCE, RLOO, GRPO, DR_GRPO, DAPO, PPO, VC_PPO, DVPO)}
+    {recipe.name: recipe for recipe in (REINFORCE, RLOO, GRPO, DR_GRPO, DAPO, PPO, VC_PPO, DVPO, ESPO)}
 )
 
 PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
@@ -93,6 +96,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
         "noise": {"none": NoNoise, "flip": Flip},
         "failures": {"at_most": FailurePolicy},
         "admission": {"accept_all": AcceptAll, "informative": Informative},
+        "control": {"none": NoControl, "early_stop": EarlyStop},
         "curriculum": {"stream": Stream},
         "optimizer": {"adam": Adam},
         "paper": {"paper": Paper},

@@ -81,6 +81,9 @@ length/limit_share | share | Trajectories cut by the token limit.
 mismatch/mean_abs_logratio | nats | Mean |proximal - behavior log-prob| at sampled tokens: sampler against trainer.
 mismatch/max_abs_logratio | nats | Largest |proximal - behavior log-prob| at a sampled token.
 mismatch/truncated_weight_share | share | Sampled tokens whose importance weight was truncated.
+control/stop_rate | share | Answers that the decode control gave up while they were written.
+control/false_stop_rate | share | Answers under audit, given up by the rule and written on nevertheless, that are right.
+control/threshold | value | The threshold of the stop rule, steered towards its target rate.
 learning_rate/policy | 1/step | Learning rate of the policy's optimizer at the end of the step.
 learning_rate/critic | 1/step | Learning rate of the critic's optimizer at the end of the step.
 loss/* | loss | A reduced loss term of this name, before its weight, mean over optimizer steps.

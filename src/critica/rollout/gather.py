@@ -4,14 +4,16 @@ from dataclasses import dataclass, field
 
 from critica.curricula.base import Curriculum, Request
 from critica.policies.base import Policy, PromptTooLong, Sample, SampleRequest
+from critica.records.arrays import Metric
 from critica.records.journal import Journal, NoJournal
 from critica.records.run import LedgerEntry, LedgerState
 from critica.records.supervision import Failed, Outcome, Reward, Scored
-from critica.records.words import ContextTurn, Group, Message, SampledTurn, Task, Trajectory
+from critica.records.words import ContextTurn, Group, Message, SampledTurn, StopReason, Task, Trajectory
 from critica.rewards.base import FailurePolicy, RewardFailures, RewardSource, ScoreRequest
 from critica.rewards.noise import NoiseModel
 from critica.rollout.admission import AdmissionRule
 from critica.rollout.ask import ask
+from critica.rollout.control import Control, Unhindered
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Gathered:
     """The admitted groups, their rewards in the order of their trajectories, and what was turned away.
 
     `drawn` are the tasks taken from the curriculum and `asked` the trajectories that were to be written, both noted
-    before anything happened to them: what the books must account for.
+    before anything happened to them: what the books must account for. `reports` are the decode control's.
     """
 
     groups: tuple[Group, ...]
@@ -28,6 +30,7 @@ class Gathered:
     rounds: int
     drawn: tuple[str, ...]
     asked: tuple[str, ...]
+    reports: tuple[Metric, ...] = ()
 
 
 class NothingGathered(RuntimeError):
@@ -49,7 +52,12 @@ class Supervision:
 
 
 def gather(
-    policy: Policy, curriculum: Curriculum, supervision: Supervision, admission: AdmissionRule, request: Request
+    policy: Policy,
+    curriculum: Curriculum,
+    supervision: Supervision,
+    admission: AdmissionRule,
+    request: Request,
+    control: Control | None = None,
 ) -> Gathered:
     """Repeat collect, score and admission until `request.prompts` groups pass or the rule's rounds are used up.
 
@@ -59,6 +67,9 @@ def gather(
     rewards: list[Reward] = []
     away: list[LedgerEntry] = []
     told: list[Outcome] = []
+    written: list[Trajectory] = []
+    verdicts_of_all: list[Reward] = []
+    control = control or Unhindered()
     drawn: list[str] = []
     asked: list[str] = []
     slot = 0
@@ -72,9 +83,9 @@ def gather(
             for offset in range(len(tasks))
             for i in range(request.samples_per_prompt)
         ]
-        collected = collect(policy, tasks, request, supervision.seed, slot)
+        collected = collect(policy, tasks, request, supervision.seed, slot, control)
         slot += len(tasks)
-        scored = score(collected, supervision, request.step)
+        scored = score(collected, supervision, request.step, control)
         for group, verdicts in zip(collected, scored, strict=True):
             reason = admission.rejects(verdicts)
             if reason:
@@ -83,6 +94,8 @@ def gather(
                 groups.append(group)
                 rewards += verdicts
             told += [verdict.outcome for verdict in verdicts]
+            written += group.trajectories
+            verdicts_of_all += verdicts
     try:
         supervision.failures.check(supervision.source.name, told)
     except RewardFailures:
@@ -94,7 +107,8 @@ def gather(
             " rounds; the tasks are all too easy, all too hard, or the reward never varies:"
             " look at the rewards (critica train … --set admission=accept_all), or raise admission.max_rounds"
         )
-    return Gathered(tuple(groups), tuple(rewards), tuple(away), rounds, tuple(drawn), tuple(asked))
+    reports = control.close(written, verdicts_of_all)
+    return Gathered(tuple(groups), tuple(rewards), tuple(away), rounds, tuple(drawn), tuple(asked), reports)
 
 
 def trajectory_name(step: int, slot: int, index: int) -> str:
@@ -102,14 +116,23 @@ def trajectory_name(step: int, slot: int, index: int) -> str:
     return f"{step}.{slot}.{index}"
 
 
-def collect(policy: Policy, tasks: tuple[Task, ...], request: Request, seed: int, first_slot: int) -> list[Group]:
+def collect(
+    policy: Policy,
+    tasks: tuple[Task, ...],
+    request: Request,
+    seed: int,
+    first_slot: int,
+    control: Control | None = None,
+) -> list[Group]:
     """Sample every task `samples_per_prompt` times; a sample's random numbers depend on (step, slot, index) alone."""
     asked = []
     for offset, task in enumerate(tasks):
         streams = tuple((request.step, first_slot + offset, i) for i in range(request.samples_per_prompt))
         asked.append(SampleRequest(policy.encode(task.messages), streams))
+    rows = [stream for want in asked for stream in want.streams]
+    hand = control.begin(request.step, rows, request.limits.temperature) if control is not None else None
     try:
-        answers = policy.sample(asked, request.limits, seed)
+        answers = policy.sample(asked, request.limits, seed, hand)
     except PromptTooLong as error:
         longest = max(range(len(tasks)), key=lambda i: len(asked[i].prompt_ids))
         raise error.of_task(tasks[longest].task_id) from error
@@ -136,9 +159,16 @@ def group_of(
     return Group(key, task, tuple(trajectories))
 
 
-def score(groups: list[Group], supervision: Supervision, step: int) -> list[list[Reward]]:
-    """Ask the source about every trajectory, place its answers by index, then inject the declared noise."""
-    items = [ScoreRequest(g.task, t.trajectory_id, t.sampled_text) for g in groups for t in g.trajectories]
+def score(
+    groups: list[Group], supervision: Supervision, step: int, control: Control | None = None
+) -> list[list[Reward]]:
+    """Ask the source about every trajectory, place its answers by index, then inject the declared noise.
+
+    A trajectory that the control stopped ended in an absorbing failure: it is told so, and no source is asked.
+    """
+    pairs = [(group, trajectory) for group in groups for trajectory in group.trajectories]
+    whole = [(g, t) for g, t in pairs if t.stop is not StopReason.EARLY_STOPPED]
+    items = [ScoreRequest(group.task, t.trajectory_id, t.sampled_text) for group, t in whole]
     outcomes = ask(supervision.source, items, supervision.journal, step)
     rewards = [
         Reward(supervision.source.name, item.trajectory_id, outcome)
@@ -146,11 +176,13 @@ def score(groups: list[Group], supervision: Supervision, step: int) -> list[list
     ]
     source = supervision.source
     rewards = supervision.noise.tamper(rewards, groups, step, supervision.seed, source.low, source.high)
-    cut, start = [], 0
-    for group in groups:
-        cut.append(rewards[start : start + len(group.trajectories)])
-        start += len(group.trajectories)
-    return cut
+    told = {reward.trajectory_id: reward for reward in rewards}
+    if len(whole) < len(pairs) and control is not None:
+        for _, trajectory in pairs:
+            if trajectory.trajectory_id not in told:
+                failure = Reward(source.name, trajectory.trajectory_id, Scored(control.failure))
+                told[trajectory.trajectory_id] = failure
+    return [[told[trajectory.trajectory_id] for trajectory in group.trajectories] for group in groups]
 
 
 def ledger_of(reward: Reward, task_id: str, state: LedgerState, reason: str) -> LedgerEntry:

@@ -56,11 +56,11 @@ def audit(store: RunFolder) -> Audit:
 def _tally(entries: list[dict[str, object]]) -> Tally:
     found = Counter(str(entry["state"]) for entry in entries)
     states = {state: found.pop(state, 0) for state in LEDGER_STATES} | dict(found)
-    why = Counter(f"{entry['state']}: {_short(str(entry['reason']))}" for entry in entries if entry["reason"])
+    why = Counter(f"{entry['state']}: {short_reason(str(entry['reason']))}" for entry in entries if entry["reason"])
     return Tally(len(entries), states, dict(why.most_common()))
 
 
-def _short(reason: str) -> str:
+def short_reason(reason: str) -> str:
     """The same failure about two trajectories counts as one reason."""
     return reason.split(" (trajectory ", 1)[0]
 

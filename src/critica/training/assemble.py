@@ -14,6 +14,7 @@ from critica.policies.language_model import LanguagePolicy
 from critica.recipes.base import Recipe
 from critica.records.evidence import ProximalLogprobs
 from critica.rewards.base import RewardSource
+from critica.rollout.control import ControlContext
 from critica.rollout.gather import Supervision
 from critica.training.learner import Learner, Schedule
 from critica.training.observe import Observer
@@ -62,7 +63,7 @@ def assemble(recipe: Recipe) -> Assembly:
         recipe.policy.path, recipe.policy.lora, "cpu", recipe.policy.dtype,
     )  # fmt: skip
     limit = recipe.sampling.max_new_tokens or environment.max_new_tokens
-    low, high = source.low, source.high
+    low, high = recipe.control.lowest(source.low), source.high
     critic = recipe.critic.build(CriticContext(policy, stream_key(recipe.seed, "critic") % 2**63, low, high))
     observer = Observer(policy, evidence_needed(recipe, critic), recipe.learner.tokens_per_microbatch)
     learned = isinstance(critic, Trainable)
@@ -83,7 +84,8 @@ def assemble(recipe: Recipe) -> Assembly:
         recipe.learner.critic_epochs, recipe.learner.tokens_per_microbatch,
     )  # fmt: skip
     learner = Learner(policy, critic, recipe.objective, optimizers, schedule, recipe.seed, observer.kept)
-    state = TrainingState(policy, critic, observer, optimizers, curriculum, source)
+    control = recipe.control.build(ControlContext(critic, recipe.seed))
+    state = TrainingState(policy, critic, observer, optimizers, curriculum, source, control)
     supervision = Supervision(source, recipe.noise, recipe.seed, recipe.failures)
     return Assembly(environment, source, supervision, state, learner)
 

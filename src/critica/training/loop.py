@@ -30,12 +30,14 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
         seed_step(recipe.seed, step)
         request = state.curriculum.next(step)
         with clock.stage("gather"):
-            gathered = gather(state.policy, state.curriculum, parts.supervision, recipe.admission, request)
+            gathered = gather(
+                state.policy, state.curriculum, parts.supervision, recipe.admission, request, state.control
+            )
             batch = guard.sampled(tokenize(gathered.groups))
         with clock.stage("observe"):
             evidence = guard.attempt("observe", partial(state.observer.observe, gathered.groups, batch), Evidence)
         with clock.stage("place"):
-            placed = partial(place, gathered.rewards, batch, declared=parts.supervision.source)
+            placed = partial(place, gathered.rewards, batch, declared=parts.declared)
             told = guard.attempt(
                 "place", partial(placed, evidence, recipe.placement), partial(placed, Evidence(), outcomes_only)
             )
@@ -53,7 +55,7 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
         with clock.stage("measure"):
             ledger = close_books(gathered, batch, credit, request.stage, guard.skipped(learner.applied))
             panel = measure(
-                batch, gathered.rewards, told, values, credit, (*reports, guard.metric()),
+                batch, gathered.rewards, told, values, credit, (*reports, *gathered.reports, guard.metric()),
                 ledger=ledger, sources=[source_of(g.task) for g in gathered.groups for _ in g.trajectories],
             )  # fmt: skip
         progress = advanced(progress, step, panel.metrics, state.policy.version, ledger, guard.bad is not None)

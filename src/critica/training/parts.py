@@ -18,11 +18,20 @@ from critica.training.state import TrainingState
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """What training may be told, at least and at most."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """The live objects of a run."""
 
     state: TrainingState
     supervision: Supervision
+    declared: Bounds
     learner: Learner
     store: RunFolder
     saver: Saver
@@ -43,6 +52,7 @@ def equip(
     )  # fmt: skip
     supervision = replace(assembly.supervision, journal=journal or store.journal)
     poison = Poison(store, saver, recipe.safety)
+    declared = Bounds(recipe.control.lowest(assembly.source.low), assembly.source.high)
     return Parts(
-        assembly.state, supervision, assembly.learner, store, saver, poison, reporter, Guard(), Clock()
-    )  # fmt: skip
+        assembly.state, supervision, declared, assembly.learner, store, saver, poison, reporter, Guard(), Clock()
+    )

@@ -14,6 +14,7 @@ from critica.policies.base import TrainablePolicy
 from critica.records.protocols import Stateful
 from critica.records.run import Progress
 from critica.rewards.base import RewardSource
+from critica.rollout.control import Control
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
 
@@ -28,6 +29,7 @@ class TrainingState:
     optimizers: tuple[Optimizer, Optimizer | None]
     curriculum: Curriculum
     source: RewardSource
+    control: Control
 
     def save(self, folder: Path, progress: Progress) -> None:
         """Write every part under `folder`; the caller publishes it atomically."""
@@ -58,8 +60,11 @@ class TrainingState:
         return progress
 
     def _stateful(self) -> list[tuple[str, Stateful]]:
-        """The parts with memory beside weights: the curriculum, and a critic or a source that has some."""
-        parts = (("curriculum", self.curriculum), ("critic", self.critic), ("source", self.source))
+        """The parts with memory beside weights: curriculum, decode control, a critic or a source that has some."""
+        parts = (
+            ("curriculum", self.curriculum), ("critic", self.critic),
+            ("source", self.source), ("control", self.control),
+        )  # fmt: skip
         return [(name, part) for name, part in parts if isinstance(part, Stateful)]
 
     def _named(self) -> list[tuple[str, Optimizer]]:

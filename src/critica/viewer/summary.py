@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from critica.records.metrics import definition
 from critica.records.outcome import Difference, NamedReport
 from critica.records.run import LEDGER_STATES
+from critica.store.audit import short_reason
 from critica.store.run_folder import RunFolder, StepMetrics
 
 RECENT = 10
@@ -89,7 +90,7 @@ def _work(run: RunFolder, lines: Sequence[StepMetrics]) -> Iterator[Tile]:
 
 def ledger_rows(run: RunFolder) -> tuple[LedgerRow, ...]:
     """Counts by state and reason, in the ledger's order of states, most samples first."""
-    counts = Counter((str(x["state"]), str(x["reason"]), str(x["kind"])) for x in run.ledger())
+    counts = Counter((str(x["state"]), short_reason(str(x["reason"])), str(x["kind"])) for x in run.ledger())
     keys = {(state, reason) for state, reason, _ in counts}
     rows = [LedgerRow(s, r, counts[s, r, "sample"], counts[s, r, "prompt"]) for s, r in keys]
     return tuple(sorted(rows, key=lambda row: (LEDGER_STATES.index(row.state), -row.samples, row.reason)))  # type: ignore[arg-type]

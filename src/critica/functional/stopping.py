@@ -1,0 +1,40 @@
+"""When to give an answer up while it is being written: regret, its statistics, and a threshold that keeps a rate."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def surrogate_regret(
+    logits: Float[Tensor, "n V"], tokens: Int[Tensor, "n"], temperature: float
+) -> Float[Tensor, "n"]:
+    """g = max_a log pi(a | s) - log pi(y | s) >= 0, under the law that was sampled (ESPO, arXiv 2605.29860).
+
+    In nats; the normalizer cancels, so it is the gap of two logits over the temperature. Greedy tokens have g = 0.
+    """
+    wide = logits.float() / (temperature or 1.0)
+    return wide.amax(-1) - wide.gather(-1, tokens[:, None]).squeeze(-1)
+
+
+def standardized_regret(
+    regret: Float[Tensor, "n"], mean: float, variance: float, clip: float, epsilon: float = 1e-6
+) -> Float[Tensor, "n"]:
+    """clip((g - mean) / sqrt(variance + epsilon), -clip, clip)."""
+    return ((regret - mean) / (variance + epsilon) ** 0.5).clamp(-clip, clip)
+
+
+def smoothed(before: Tensor, now: Tensor, smoothing: float) -> Tensor:
+    """z_t = smoothing z_{t-1} + (1 - smoothing) x_t, from z_0 = 0."""
+    return smoothing * before + (1 - smoothing) * now
+
+
+def gives_up(
+    signal: Float[Tensor, "n"], value: Float[Tensor, "n"], threshold: float, floor: float = 1e-3
+) -> torch.Tensor:
+    """z_t > threshold * max(V(s_t), floor): much regret, and little left to hope for."""
+    return signal > threshold * value.clamp(min=floor)
+
+
+def steered(threshold: float, rate: float, target: float, gain: float, low: float, high: float) -> float:
+    """clip(threshold + gain (rate - target), low, high): too many stops raise the threshold."""
+    return min(max(threshold + gain * (rate - target), low), high)
