@@ -10,7 +10,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -123,9 +123,8 @@ class Side:
         )  # fmt: skip
         assembly = assemble(self.recipe)
         stack.callback(assembly.close)
-        store = stack.enter_context(cast(
-            AbstractContextManager[RunFolder], RunFolder.create(folder, manifest_of(self.recipe), "# a benchmark\n")
-        ))  # fmt: skip
+        manifest = manifest_of(self.recipe, assembly.environment.name)
+        store = stack.enter_context(RunFolder.create(folder, manifest, "# a benchmark\n"))
         self.parts = equip(self.recipe, assembly, store, Silent())
         if not guarded:
             plain = PlainSaver(assembly.state.save, folder / "plain", settings.steps)

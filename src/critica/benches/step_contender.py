@@ -60,10 +60,11 @@ def main() -> None:
     least = 0 if given.natural else given.max_new
     budget = Budget(given.prompts, given.group, SampleLimits(given.max_new, 1.0, least), 0, True)
     state = replace(assembly.state, curriculum=recipe.curriculum.build(assembly.environment, budget))
+    manifest = manifest_of(recipe, assembly.environment.name)
     try:
         with (
             tempfile.TemporaryDirectory() as place,
-            RunFolder.create(Path(place) / "run", manifest_of(recipe), "# a benchmark\n") as store,
+            RunFolder.create(Path(place) / "run", manifest, "# a benchmark\n") as store,
         ):
             parts = equip(recipe, replace(assembly, state=state), store, PacedReporter(pace))
             pace.ready(torch=torch.__version__, onednn_matmul=report.paths.onednn_matmul, recipe=recipe.name)

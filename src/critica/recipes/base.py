@@ -72,8 +72,11 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.prompts_per_step < 1 or self.samples_per_prompt < 1:
             raise ValueError("prompts_per_step and samples_per_prompt must be at least 1")
-        if self.temperature <= 0:
-            raise ValueError("temperature must be above 0 in training: a greedy sample has no gradient to learn from")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(
+                f"temperature must be above 0 and finite in training, got {self.temperature}: a greedy sample has no"
+                " gradient to learn from"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,10 @@ class Exact(Verifier):
 
 @dataclass(frozen=True)
 class Numeric(Verifier):
-    """Right if the last number in the text differs from the answer by at most tolerance * max(1, |answer|)."""
+    """Right if the number that the text ends on differs from the answer by at most tolerance * max(1, |answer|).
+
+    What can be read in two ways (`1,2`, `4 or 5`, `10-3`) is no number.
+    """
 
     tolerance: float = 1e-6
 
@@ -144,8 +147,9 @@ class RegexExtract(Verifier):
     def __post_init__(self) -> None:
         try:
             re.compile(self.pattern)
-        except re.error as error:
-            raise ValueError(f"RegexExtract.pattern {self.pattern!r} is not a regular expression: {error}") from error
+        except (re.error, RecursionError, OverflowError, ValueError) as error:
+            shown = f"{self.pattern[:80]!r}"
+            raise ValueError(f"RegexExtract.pattern {shown} is not a regular expression: {error}") from error
         if isinstance(self.then, EnvironmentScorer):
             raise ValueError(
                 "RegexExtract.then must be Exact, Numeric or RegexExtract: environments extract on their own"

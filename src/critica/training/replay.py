@@ -112,7 +112,8 @@ def run_again(
     assembly = assemble(recipe)
     try:
         progress = assembly.state.load(found.path)
-        with RunFolder.create(scratch, manifest_of(recipe), config_text(recipe)) as store, training_matmuls():
+        manifest = manifest_of(recipe, assembly.environment.name)
+        with RunFolder.create(scratch, manifest, config_text(recipe)) as store, training_matmuls():
             display = reporter(recipe.steps, progress.step)
             parts = equip(recipe, assembly, store, display, answers)
             parts.saver.now(progress)

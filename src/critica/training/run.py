@@ -84,7 +84,8 @@ def train(
     assembly = assemble(recipe)  # before the folder: what cannot be built leaves no run behind
     try:
         check_parts(recipe, assembly, notify)
-        with RunFolder.create(run, manifest_of(recipe, parent), config_text(recipe)) as store, training_matmuls():
+        manifest = manifest_of(recipe, assembly.environment.name, parent)
+        with RunFolder.create(run, manifest, config_text(recipe)) as store, training_matmuls():
             return _train(recipe, assembly, store, Progress(), reporter, notify)
     finally:
         assembly.close()
@@ -198,8 +199,8 @@ def activity(clock: Clock, assembly: Assembly, saver: Saver) -> str:
     return f"step {clock.step}: {stage} for {seconds:.0f} s{': ' + waiting if waiting else ''}"
 
 
-def manifest_of(recipe: Recipe, parent: str = "") -> RunManifest:
-    """What identifies this run."""
+def manifest_of(recipe: Recipe, environment: str, parent: str = "") -> RunManifest:
+    """What identifies this run; `environment` is the live environment's name."""
     return RunManifest(
         recipe=recipe.name,
         seed=recipe.seed,
@@ -210,7 +211,7 @@ def manifest_of(recipe: Recipe, parent: str = "") -> RunManifest:
         threads=threads_of(recipe),
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         policy=recipe.policy.path,
-        environment=recipe.environment.build(recipe.seed).name,
+        environment=environment,
         noise=recipe.noise.name,
         parent_run=parent,
         run_id=uuid.uuid4().hex,
