@@ -6,13 +6,14 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-comp
 SEEDS  ?= 5
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench torture clean
 
 help:
 	@echo "make demo    set up, train the shipped policy with DVPO under flipped rewards, write report.html"
 	@echo "make test    set up, check, run the tests"
 	@echo "make check   ruff, pyright on the core, architecture tests"
 	@echo "make bench   every benchmark, $(SEEDS) seeds (long; leave the machine alone)"
+	@echo "make torture kill runs at random, compare them bit by bit with runs that were left alone (6 minutes)"
 	@echo "make setup   only make .venv"
 
 .venv/.python:
@@ -50,6 +51,9 @@ test: .venv/.dev
 
 bench: setup
 	@$(BIN)/critica bench all --seeds $(SEEDS)
+
+torture: setup
+	@$(BIN)/critica bench torture
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis

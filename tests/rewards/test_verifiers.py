@@ -12,7 +12,7 @@ from critica.records.words import Message, Task
 from critica.rewards.base import RewardConfig, ScoreRequest
 from critica.rewards.catalogue import RewardProblem, parse_reward
 from critica.rewards.functions import FunctionProblem
-from critica.rewards.judges import parse_number
+from critica.environments.numbers import parse_number
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
 from critica.rewards.workers import WorkerLimits
 

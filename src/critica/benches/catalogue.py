@@ -5,7 +5,11 @@ from types import MappingProxyType
 
 from critica.benches.base import Bench
 from critica.benches.import_time import IMPORT
+from critica.benches.safeguards import SAFEGUARDS
+from critica.benches.sandbox import SANDBOX
 from critica.benches.seeds import SEEDS
 from critica.benches.speed import SPEED
+from critica.benches.torture import TORTURE
 
-BENCHES: Mapping[str, Bench] = MappingProxyType({bench.name: bench for bench in (IMPORT, SPEED, SEEDS)})
+ALL = (IMPORT, SPEED, SANDBOX, SEEDS, SAFEGUARDS, TORTURE)
+BENCHES: Mapping[str, Bench] = MappingProxyType({bench.name: bench for bench in ALL})

@@ -13,6 +13,10 @@ from typing import Literal
 
 State = Literal["good", "warning", "bad"]
 GIB = 2**30
+PROGRAM_FIX = (
+    "a kernel with user namespaces, Landlock and seccomp gives every wall; in Docker --security-opt "
+    "seccomp=unconfined, as root a Python that other users may read"
+)
 TESTED_TORCH = "2.13.0"  # as in constraints.txt; a test compares them
 EXTRAS = {"reasoning": ("reasoning-gym", "math-verify"), "serve": ("fastapi", "openai"), "scale": ("ray", "vllm")}
 
@@ -161,6 +165,29 @@ def check_workers() -> Finding:
     return Finding("reward workers", "good", "fork and resource limits available")
 
 
+def check_isolation() -> tuple[Finding, Finding]:
+    """What keeps reward code from the network and from leaving processes, and programs from everything."""
+    from critica.rewards.probe import ProbeFailed, probe_machine
+
+    rewards, programs = "reward isolation", "program sandbox"
+    try:
+        found = probe_machine()
+    except ProbeFailed as error:
+        fix = "nothing to set: reward code still has its limits on time, memory, files and processes"
+        return Finding(rewards, "warning", str(error), fix), Finding(programs, "warning", "unknown", "as above")
+    isolation, shelter = found.isolation, found.shelter
+    fact = f"by {', '.join(isolation.applied) or 'limits alone'}"
+    fact += "".join(f"; {name}" for name in isolation.missing)
+    first = Finding(rewards, "warning" if isolation.missing else "good", fact, isolation.fix)
+    walls = f"by {', '.join(shelter.walls) or 'nothing'}"
+    if shelter.missing:
+        fix = f"the reward unit_tests is refused here, unless allow_weak_isolation=true: {PROGRAM_FIX}"
+        return first, Finding(programs, "warning", "; ".join((walls, *shelter.missing)), fix)
+    state: State = "warning" if shelter.reduced else "good"
+    fact = "; ".join((walls, *shelter.reduced))
+    return first, Finding(programs, state, fact, PROGRAM_FIX if shelter.reduced else "")
+
+
 def check_numerics() -> Finding:
     """The fast arithmetic that this processor allows, verified against float64."""
     from critica.policies.numerics import configure
@@ -186,7 +213,7 @@ def all_findings(folder: Path) -> tuple[Finding, ...]:
     """Every check, in the order in which one would fix things."""
     findings = (
         check_python(), check_torch(), check_packages(), check_extras(), check_processor(), check_threads(),
-        check_load(), check_memory(), check_disk(folder), check_workers(),
+        check_load(), check_memory(), check_disk(folder), check_workers(), *check_isolation(),
     )  # fmt: skip
     if any(finding.name in ("torch", "packages") and finding.state == "bad" for finding in findings):
         return findings

@@ -4,9 +4,13 @@ import difflib
 from typing import NoReturn
 
 from critica.rewards.base import RewardConfig
+from critica.rewards.unit_tests import UnitTests
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
 
-FORMS = "environment, environment:partial, exact, numeric, numeric:TOLERANCE, regex:PATTERN, file.py:function"
+FORMS = (
+    "environment, environment:partial, exact, numeric, numeric:TOLERANCE, regex:PATTERN, unit_tests, "
+    "unit_tests:partial, file.py:function"
+)
 
 
 class RewardProblem(ValueError):
@@ -20,6 +24,8 @@ def parse_reward(spec: str) -> RewardConfig:
         return EnvironmentScorer() if not colon else EnvironmentScorer(threshold=None)
     if spec in ("exact", "numeric"):
         return Exact() if spec == "exact" else Numeric()
+    if spec in ("unit_tests", "unit_tests:partial"):
+        return UnitTests(partial=bool(colon))
     if head == "numeric":
         try:
             return Numeric(float(rest))
@@ -32,7 +38,7 @@ def parse_reward(spec: str) -> RewardConfig:
             _refuse(spec, str(error))
     if head.endswith(".py") and rest:
         return Function(spec)
-    near = difflib.get_close_matches(head, ("environment", "exact", "numeric", "regex"), 1, 0.0)[0]
+    near = difflib.get_close_matches(head, ("environment", "exact", "numeric", "regex", "unit_tests"), 1, 0.0)[0]
     _refuse(spec, f"the nearest is {near!r}")
 
 

@@ -14,6 +14,7 @@ import weakref
 from pathlib import Path
 
 from critica.rewards import nursery
+from critica.rewards.isolation import Isolation, leave_network_and_users
 from critica.rewards.wire import JsonObject, Judge, Program, receive, send
 
 ANSWER_SECONDS = 30.0  # forking or reaping a worker takes milliseconds; past this the nursery is broken
@@ -26,29 +27,38 @@ class RewardCodeProblem(RuntimeError):
 class Home:
     """Starts the nursery, restarts it if it dies, and asks it to fork and end workers."""
 
-    def __init__(self, code: Program | Judge, load_seconds: float) -> None:
+    def __init__(self, code: Program | Judge, load_seconds: float, network: bool = False) -> None:
         self._code = code
         self._load_seconds = load_seconds
+        self._network = network
+        self.isolation = Isolation()
         self.judge_name: str = ""
         self.whole_batch: bool = False
         self._start()
 
-    def fork(self, handle: socket.socket, limits: JsonObject) -> int:
-        """Process id of a new worker that reads items from `handle`."""
+    def fork(self, handle: socket.socket, limits: JsonObject) -> tuple[int, int]:
+        """Process ids of a new warden and of its worker, which reads items from `handle`."""
         command = json.dumps({"do": "fork", "limits": limits}).encode()
         try:
             socket.send_fds(self._control, [command], [handle.fileno()])
-            return self._answer()["pid"]
+            answer = self._answer()
         except OSError:
             self.close()
             self._start()
-            socket.send_fds(self._control, [command], [handle.fileno()])
-            return self._answer()["pid"]
+            try:
+                socket.send_fds(self._control, [command], [handle.fileno()])
+                answer = self._answer()
+            except OSError as error:
+                raise RewardCodeProblem(
+                    f"no worker could be started for reward {self.judge_name}: {error}. Its own words, if any, are on "
+                    "standard error; `critica doctor` says what this machine allows"
+                ) from error
+        return answer["warden"], answer["pid"]
 
-    def end(self, pid: int) -> str:
-        """Kill a worker and its process group; says how it ended."""
+    def end(self, warden: int) -> str:
+        """Kill a worker and all it started; says how it ended."""
         try:
-            self._control.sendall(json.dumps({"do": "end", "pid": pid}).encode())
+            self._control.sendall(json.dumps({"do": "end", "warden": warden}).encode())
             return self._answer()["status"]
         except OSError:
             return "ended together with the process that made it"  # a dead nursery took its workers along
@@ -75,19 +85,22 @@ class Home:
 
     def _start_fork(self, ours: socket.socket, theirs: socket.socket) -> int:
         assert isinstance(self._code, Judge)
-        self.judge_name, self.whole_batch = self._code.name, self._code.whole_batch
         parent = os.getpid()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the child runs reward code only, none of this process's threads
             pid = os.fork()
         if pid:
+            theirs.close()
+            self._hear_ready(ours, pid, self._code.name)
             return pid
         try:
             gc.freeze()
             ours.close()
             os.setsid()
             os.dup2(2, 1)
-            nursery.serve(theirs, self._code, parent)
+            isolation = leave_network_and_users(self._network)
+            send(theirs, nursery.ready_message(self._code, isolation))
+            nursery.serve(theirs, self._code, parent, isolation)
         finally:
             os._exit(0)
 
@@ -100,14 +113,21 @@ class Home:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            # The order of sets of strings, which reward code may let show, is then the same in every run.
+            env={"PYTHONHASHSEED": "0", **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
         process.returncode = 0  # reaped by `_end_nursery`, not by Popen's destructor
         theirs.close()
-        ours.settimeout(self._load_seconds)
         program = {"module": self._code.module, "factory": self._code.factory, "settings": dict(self._code.settings)}
+        with contextlib.suppress(OSError):  # it ended at once: what is heard from it says so
+            send(ours, {**program, "network": self._network})
+        self._hear_ready(ours, process.pid, f"{self._code.module}:{self._code.factory} {program['settings']}")
+        return process.pid
+
+    def _hear_ready(self, ours: socket.socket, pid: int, what: str) -> None:
+        """Wait until the nursery has isolated itself and loaded the code, and learn what came of it."""
+        ours.settimeout(self._load_seconds)
         try:
-            send(ours, program)
             ready = receive(ours)
         except TimeoutError:
             ready = {"error": f"it had not loaded after {self._load_seconds:g} s"}
@@ -116,13 +136,13 @@ class Home:
         if ready is None:
             ready = {"error": "its process ended while loading"}
         if "error" in ready:
-            _end_nursery(ours, process.pid, os.getpid(), patience_seconds=0.0)
+            _end_nursery(ours, pid, os.getpid(), patience_seconds=0.0)
             raise RewardCodeProblem(
-                f"the reward code {self._code.module}:{self._code.factory} {program['settings']} could not be loaded: "
+                f"the reward code {what} could not be loaded: "
                 f"{ready['error']}. Fix it, or try it alone in a Python shell"
             )
         self.judge_name, self.whole_batch = str(ready["name"]), bool(ready["whole_batch"])
-        return process.pid
+        self.isolation = Isolation(tuple(ready["applied"]), tuple(ready["missing"]))
 
     def _answer(self) -> JsonObject:
         line = b""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
+from critica.environments.numbers import last_number, parse_number
 from critica.rewards.wire import Judge, TaskView
 
 Check = Callable[[TaskView, str], float]
-NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?:\s*/\s*\d+(?:\.\d+)?)?")
 
 
 def make_judge(settings: Mapping[str, Any]) -> Judge:
@@ -33,41 +33,32 @@ def make_check(settings: Mapping[str, Any]) -> Check:
 
 
 def exact(ignore_case: bool) -> Check:
-    """1 if the text is the answer, outer white space aside."""
+    """1 if the text is the answer, outer white space aside. Raises if there is no answer: an empty text is not right."""
 
     def check(task: TaskView, text: str) -> float:
         said, wanted = text.strip(), task.answer.strip()
+        if not wanted:
+            raise ValueError("the task has no answer to compare with: judge it with a reward of your own, or name its"
+                             " answer column")  # fmt: skip
         return float(said.casefold() == wanted.casefold() if ignore_case else said == wanted)
 
     return check
 
 
 def numeric(tolerance: float) -> Check:
-    """1 if the last number in the text is within tolerance * max(1, |answer|) of the answer."""
+    """1 if the number that the text ends on is within tolerance * max(1, |answer|) of the answer.
+
+    What can be read in two ways (`1,2`, `4 or 5`, `10-3`, `x12`, `5 million`) is no number: see `numbers.last_number`.
+    """
 
     def check(task: TaskView, text: str) -> float:
         wanted = parse_number(task.answer.strip())
         if wanted is None:
             raise ValueError(f"the task's own answer {task.answer!r} is not a number: use `exact` for such tasks")
-        found = NUMBER.findall(text)
-        said = parse_number(found[-1]) if found else None
-        if said is None:
-            return 0.0
-        return float(abs(said - wanted) <= Fraction(tolerance) * max(1, abs(wanted)))
+        said = last_number(text)
+        return 0.0 if said is None else float(abs(said - wanted) <= Fraction(tolerance) * max(1, abs(wanted)))
 
     return check
-
-
-def parse_number(text: str) -> Fraction | None:
-    """The exact value of `-1,234.5`, `3e-2` or `3/4`; None for anything else, infinity and a zero denominator."""
-    if not NUMBER.fullmatch(text):
-        return None
-    above, _, below = text.replace(",", "").partition("/")
-    exponent = re.search(r"[eE]([-+]?\d+)", above)
-    if exponent and abs(int(exponent[1])) > 400:  # an exact 1e999999999 would fill the memory
-        return None
-    divisor = Fraction(below.strip() or 1)
-    return None if divisor == 0 else Fraction(above.strip()) / divisor
 
 
 def regex(pattern: str, then: Check) -> Check:

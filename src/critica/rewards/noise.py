@@ -1,5 +1,6 @@
 """Noise on purpose: rewards flipped at a declared rate, the clean value kept beside; for training splits only."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NoReturn, Protocol, get_args
@@ -11,6 +12,7 @@ from critica.records.words import Group
 Unit = Literal["sample", "group", "prompt"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 PURPOSE = "rewards.noise.flip"
+RATE = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 class NoiseProblem(ValueError):
@@ -77,7 +79,7 @@ class Flip:
     @property
     def name(self) -> str:
         """The spec that `parse_noise` reads back."""
-        up, down = f"{self.rate_low_to_high:g}", f"{self.rate_high_to_low:g}"
+        up, down = shortest(self.rate_low_to_high), shortest(self.rate_high_to_low)
         return f"flip:{up if up == down else f'{up}/{down}'}:{self.unit}"
 
     def tamper(
@@ -153,6 +155,12 @@ class Binarize:
         ]
 
 
+def shortest(rate: float) -> str:
+    """The rate as text, with as many digits as it takes to read the same number back."""
+    short = f"{abs(rate):g}"  # a rate of -0.0 is 0
+    return short if float(short) == rate else repr(rate)
+
+
 def parse_noise(spec: str) -> NoiseModel:
     """`none`, `flip:RATE:UNIT`, or `flip:FALSE_POSITIVES/FALSE_NEGATIVES:UNIT`. Raises `NoiseProblem`."""
     if spec == "none":
@@ -165,10 +173,9 @@ def parse_noise(spec: str) -> NoiseModel:
     rates = parts[1].split("/")
     if len(rates) > 2:
         _refuse(spec, "there are two rates at most: of false positives and of false negatives")
-    try:
-        numbers = [float(rate) for rate in rates]
-    except ValueError:
-        _refuse(spec, f"{parts[1]!r} is no rate")
+    if not all(RATE.fullmatch(rate) for rate in rates):
+        _refuse(spec, f"{parts[1]!r} is no rate: a rate is a probability, between 0 and 1")
+    numbers = [float(rate) for rate in rates]
     if not all(0.0 <= number <= 1.0 for number in numbers):
         _refuse(spec, "a rate is a probability, between 0 and 1")
     if parts[2] not in UNITS:

@@ -2,11 +2,11 @@
 
 The training process never forks on demand: it has threads, and its memory is large. It talks to each worker over that
 worker's own socket, handed through here. When it disappears, however suddenly, the nursery ends and takes its workers
-along. Imports no torch.
+along. The nursery gives up the network before it loads the code (`isolation`), and puts a warden between itself and
+each worker (`wardens`). Imports no torch.
 """
 
 import contextlib
-import ctypes
 import importlib
 import json
 import math
@@ -17,14 +17,20 @@ import select
 import signal
 import socket
 import sys
+import time
 import zlib
 from collections.abc import Sequence
 from typing import NoReturn, SupportsFloat
 
-from critica.rewards.wire import Item, JsonObject, Judge, Reply, receive, send
+from critica.rewards.fitness import Fitness
+from critica.rewards.isolation import Isolation, leave_network_and_users
+from critica.rewards.limits import limit_worker, tighten
+from critica.rewards.wardens import TOO_MANY_PROCESSES, guard
+from critica.rewards.wire import Item, JsonObject, Judge, Noted, Reply, receive, send
 
 PARENT_CHECK_SECONDS = 2.0  # how long an orphan can last if a forked stranger holds the training process's socket
-PR_SET_PDEATHSIG = 1
+END_SECONDS = 3.0  # a warden ends within milliseconds; past this it has been stopped by someone
+LOOKED_AFTER = 16  # items between two looks at a worker: a system call for each would double a trivial reward's cost
 OUT_OF_MEMORY = 77  # exit status of a worker that met its limit: what filled it may have been an earlier call's doing
 OVERRAN = "used more than its processor seconds"
 
@@ -35,11 +41,11 @@ def load(program: JsonObject) -> Judge:
     return factory(program["settings"])
 
 
-def serve(control: socket.socket, judge: Judge, parent: int) -> None:
+def serve(control: socket.socket, judge: Judge, parent: int, isolation: Isolation) -> None:
     """Fork and kill workers as told, until the training process is gone. Only this process reaps its workers."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    workers: set[int] = set()
+    workers: dict[int, int] = {}  # warden: worker
     try:
         while os.getppid() == parent:
             if not select.select([control], [], [], PARENT_CHECK_SECONDS)[0]:
@@ -49,95 +55,118 @@ def serve(control: socket.socket, judge: Judge, parent: int) -> None:
                 break
             command = json.loads(data)
             if command["do"] == "fork":
-                pid = _fork_worker(judge, handed[0], control, command["limits"])
-                workers.add(pid)
-                control.sendall(json.dumps({"pid": pid}).encode() + b"\n")
+                warden, worker = _fork_worker(judge, handed[0], control, command["limits"], isolation)
+                workers[warden] = worker
+                control.sendall(json.dumps({"warden": warden, "pid": worker}).encode() + b"\n")
             else:
-                status = _end_worker(command["pid"]) if command["pid"] in workers else "was not there"
-                workers.discard(command["pid"])
+                worker = workers.pop(command["warden"], 0)
+                status = _end_worker(command["warden"], worker) if worker else "was not there"
                 control.sendall(json.dumps({"status": status}).encode() + b"\n")
     finally:
-        for pid in workers:
-            _end_worker(pid)
+        for warden, worker in workers.items():
+            _end_worker(warden, worker)
 
 
-def _fork_worker(judge: Judge, handle: int, control: socket.socket, limits: JsonObject) -> int:
+def _fork_worker(
+    judge: Judge, handle: int, control: socket.socket, limits: JsonObject, isolation: Isolation
+) -> tuple[int, int]:
+    """A new warden and its worker."""
     nursery = os.getpid()
+    told, report = os.pipe()
     pid = os.fork()
     if pid:
         os.close(handle)
-        return pid
+        os.close(report)
+        worker = os.read(told, 32)
+        os.close(told)
+        if not worker:
+            raise ConnectionResetError(f"a reward worker could not be started: its warden {_describe_end(pid)}")
+        return pid, int(worker)
     status = 1
     try:
-        os.setsid()  # its own process group: whatever the reward code starts dies with it
-        _die_with(nursery)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.close(told)
         control.close()
-        _limit(limits)
-        connection = socket.socket(fileno=handle)  # kept until the very end: its closing says that the worker is gone
-        work(connection, judge, limits["cpu_seconds"])
-        status = 0
-    except MemoryError:
-        status = OUT_OF_MEMORY
+
+        def worker_process() -> NoReturn:
+            _run_worker(judge, handle, limits, isolation)
+
+        guard(worker_process, isolation.own_pids, limits["processes"], nursery, report)
     finally:
         os._exit(status)
 
 
-def _end_worker(pid: int) -> str:
-    """Kill a worker and its process group, and say how it ended."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def _run_worker(judge: Judge, handle: int, limits: JsonObject, isolation: Isolation) -> NoReturn:
+    status = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        limit_worker(limits, isolation.own_users)
+        connection = socket.socket(fileno=handle)  # kept until the very end: its closing says that the worker is gone
+        if judge.prepare is not None:
+            judge.prepare()
+        work(connection, judge, limits["cpu_seconds"], Fitness(limits["memory_mib"]))
+        status = 0
+    except MemoryError:
+        status = OUT_OF_MEMORY
+    except Exception as error:
+        print(
+            f"critica: a worker of reward {judge.name} could not go on: {describe(error)}", file=sys.stderr, flush=True
+        )
+    finally:
+        os._exit(status)
+
+
+def _end_worker(warden: int, worker: int) -> str:
+    """End a worker with all it started, and say how it ended."""
+    os.kill(warden, signal.SIGTERM)  # at worst it has ended on its own and waits to be asked how
+    deadline = time.monotonic() + END_SECONDS
+    while os.waitid(os.P_PID, warden, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() >= deadline:
+            for pid in (worker, warden):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            break
+        time.sleep(0.0005)
+    return _describe_end(warden)
+
+
+def _describe_end(pid: int) -> str:
     status = os.waitpid(pid, 0)[1]
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
-        return OVERRAN
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == OUT_OF_MEMORY:
-        return "ran out of the memory it is allowed"
     if os.WIFSIGNALED(status):
-        return f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"exited with status {os.WEXITSTATUS(status)}"
+        number = os.WTERMSIG(status)
+        return OVERRAN if number == signal.SIGXCPU else f"was killed by {signal.Signals(number).name}"
+    named = {
+        int(signal.SIGXCPU): OVERRAN,  # as a handler in a worker that ignores the signal itself
+        OUT_OF_MEMORY: "ran out of the memory it is allowed",
+        TOO_MANY_PROCESSES: "started more processes than it is allowed",
+    }
+    code = os.WEXITSTATUS(status)
+    return named.get(code, f"exited with status {code}")
 
 
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(0)
-
-
-def _limit(limits: JsonObject) -> None:
-    """No core dumps, and address space bounded relative to what is mapped now (a fork inherits its parent's)."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        with open("/proc/self/statm") as file:
-            mapped = int(file.read().split()[0]) * resource.getpagesize()
-        _tighten(resource.RLIMIT_AS, mapped + int(limits["memory_mib"] * 2**20))
-
-
-def _tighten(kind: int, soft: int) -> None:
-    hard = resource.getrlimit(kind)[1]
-    resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
-
-
-def work(connection: socket.socket, judge: Judge, cpu_seconds: float) -> None:
-    """Judge frames of items until the stream ends; one reply frame a call."""
-    while (message := receive(connection)) is not None:
+def work(connection: socket.socket, judge: Judge, cpu_seconds: float, fitness: Fitness) -> None:
+    """Judge frames of items until the stream ends; one reply frame a call. An unfit worker says so and ends."""
+    reason = ""
+    while not reason and (message := receive(connection)) is not None:
         items = [Item.from_json(data) for data in message["items"]]
         if judge.whole_batch:
             _renew_cpu(cpu_seconds)
             send(connection, _judge_whole(judge, items))
         else:
             for number, item in enumerate(items):
-                if number % 16 == 0:  # a system call each time would double the cost of a trivial reward
+                if number % LOOKED_AFTER == 0:
                     _renew_cpu(cpu_seconds)
+                    if number and (reason := fitness.reason()):
+                        break
                 send(connection, {"replies": [_judge_one(judge, item)]})
+        reason = reason or fitness.reason()
+    if reason:
+        send(connection, {"retire": reason})
 
 
 def _renew_cpu(seconds: float) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     soft = math.ceil(usage.ru_utime + usage.ru_stime + seconds)  # the kernel counts whole seconds
-    _tighten(resource.RLIMIT_CPU, soft)
+    tighten(resource.RLIMIT_CPU, soft)
 
 
 def _seed(item: Item) -> None:
@@ -189,13 +218,15 @@ def check_number(answer: object) -> Reply:
         value = float(answer)
     except Exception as error:
         return Reply(error=f"returned {short(answer)}, which is not one number ({describe(error)})")
-    return Reply(value) if math.isfinite(value) else Reply(error=f"returned {value}, which is not finite")
+    if not math.isfinite(value):
+        return Reply(error=f"returned {value}, which is not finite")
+    return Reply(value, note=answer.note if isinstance(answer, Noted) else "")
 
 
 def _pack(reply: Reply) -> list[object]:
     if reply.error:
         return ["error", reply.error]
-    return ["none"] if reply.value is None else ["value", reply.value]
+    return ["none"] if reply.value is None else ["value", reply.value, reply.note]
 
 
 def describe(error: BaseException) -> str:
@@ -213,6 +244,14 @@ def short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def ready_message(judge: Judge, isolation: Isolation) -> JsonObject:
+    """What the training process is told about its nursery."""
+    missing = [*isolation.missing, *judge.missing]
+    return {
+        "name": judge.name, "whole_batch": judge.whole_batch, "applied": list(isolation.applied), "missing": missing
+    }  # fmt: skip
+
+
 def main() -> NoReturn:
     """Entry of the fresh interpreter: the program arrives as the first frame, `ready` or the error goes back."""
     control = socket.socket(fileno=int(sys.argv[1]))
@@ -220,13 +259,14 @@ def main() -> NoReturn:
     os.dup2(2, 1)  # what reward code prints must not mix with the command's data
     program = receive(control)
     if program is not None:
+        isolation = leave_network_and_users(program["network"])
         try:
             judge = load(program)
         except BaseException as error:
             send(control, {"error": describe(error)})
         else:
-            send(control, {"ready": True, "name": judge.name, "whole_batch": judge.whole_batch})
-            serve(control, judge, parent)
+            send(control, ready_message(judge, isolation))
+            serve(control, judge, parent, isolation)
     os._exit(0)
 
 

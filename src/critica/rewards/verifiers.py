@@ -46,8 +46,9 @@ class WorkerSource:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What this machine cannot enforce about reward code."""
-        return ()
+        """What this machine cannot enforce about reward code, and how to get it."""
+        warning = self._pool.isolation.warning
+        return (warning,) if warning else ()
 
     @property
     def worker_pids(self) -> tuple[int, ...]:

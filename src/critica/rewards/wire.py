@@ -49,10 +49,22 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What judging one item came to: a number, an abstention (both empty), or an error."""
+    """What judging one item came to: a number, an abstention (both empty), or an error; `note` says more about it."""
 
     value: float | None = None
     error: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A judge's number with a note beside it, which travels to `Reply.note`."""
+
+    value: float
+    note: str
+
+    def __float__(self) -> float:
+        return self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +72,14 @@ class Judge:
     """Reward code ready to run. `call` maps items to one raw answer each.
 
     `whole_batch` code sees all items in one call, since its answers may depend on each other; other code is called
-    with one item at a time.
+    with one item at a time. `prepare` runs once in each new worker, before it has seen any item.
     """
 
     name: str
     whole_batch: bool
     call: Callable[[Sequence[Item]], object]
+    prepare: Callable[[], None] | None = None
+    missing: tuple[str, ...] = ()  # protections of its own that this machine cannot give it
 
 
 @dataclass(frozen=True, slots=True)

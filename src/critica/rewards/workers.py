@@ -5,6 +5,7 @@ import selectors
 import socket
 import threading
 import time
+import warnings
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from critica.rewards.home import Home, RewardCodeProblem
+from critica.rewards.isolation import Isolation
 from critica.rewards.nursery import OVERRAN
 from critica.rewards.wire import FrameReader, Item, JsonObject, Judge, Program, Reply, send
 
@@ -19,9 +21,17 @@ CRASHES_FORGIVEN = 1  # a death may come from outside (a memory killer): the cal
 CHUNK = 64
 
 
+class IsolationWarning(UserWarning):
+    """Reward code runs with less protection than asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """What a worker may use. A call is one completion, or the whole batch for code that asks for it at once."""
+    """What a worker may use. A call is one completion, or the whole batch for code that asks for it at once.
+
+    Without `network` reward code reaches no other machine, nor a server on this one. `file_mib` bounds each file that
+    it writes; `processes` counts everything that a worker started.
+    """
 
     workers: int = 2
     call_seconds: float = 10.0
@@ -29,9 +39,13 @@ class WorkerLimits:
     cpu_seconds: float = 60.0
     memory_mib: int = 2048
     load_seconds: float = 60.0
+    file_mib: int = 1024
+    processes: int = 128
+    network: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("workers", "call_seconds", "batch_seconds", "cpu_seconds", "memory_mib", "load_seconds"):
+        for name in ("workers", "call_seconds", "batch_seconds", "cpu_seconds", "memory_mib", "load_seconds",
+                     "file_mib", "processes"):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ValueError(f"WorkerLimits.{name} is {getattr(self, name)}: it must be above 0")
 
@@ -40,6 +54,7 @@ class WorkerLimits:
 class _Worker:
     """A live worker and the call it is at: `pending` are the item indices not answered yet, in order."""
 
+    warden: int
     pid: int
     connection: socket.socket
     reader: FrameReader = field(default_factory=FrameReader)
@@ -56,10 +71,17 @@ class WorkerPool:
 
     def __init__(self, code: Program | Judge, limits: WorkerLimits = WorkerLimits()) -> None:
         self.limits = limits
-        self._home = Home(code, limits.load_seconds)
+        self._home = Home(code, limits.load_seconds, limits.network)
         self._workers: list[_Worker] = []
         self._lock = threading.Lock()
         self._closed = False
+        if self.isolation.missing:
+            warnings.warn(f"reward {self.name}: {self.isolation.warning}", IsolationWarning, stacklevel=2)
+
+    @property
+    def isolation(self) -> Isolation:
+        """What keeps the code away from the rest of the machine, and what is missing here."""
+        return self._home.isolation
 
     @property
     def name(self) -> str:
@@ -99,8 +121,8 @@ class WorkerPool:
         if len(self._workers) >= self.limits.workers:
             return None
         ours, theirs = socket.socketpair()
-        limits = {"memory_mib": self.limits.memory_mib, "cpu_seconds": self.limits.cpu_seconds}
-        worker = _Worker(self._home.fork(theirs, limits), ours)
+        names = ("memory_mib", "cpu_seconds", "file_mib", "processes")
+        worker = _Worker(*self._home.fork(theirs, {name: getattr(self.limits, name) for name in names}), ours)
         theirs.close()
         ours.settimeout(self.limits.call_seconds)
         self._workers.append(worker)
@@ -110,7 +132,7 @@ class WorkerPool:
         """Kill a worker; says how it ended."""
         self._workers.remove(worker)
         worker.connection.close()
-        return self._home.end(worker.pid)
+        return self._home.end(worker.warden)
 
     @property
     def whole_batch(self) -> bool:
@@ -181,6 +203,10 @@ class _Batch:
             return
         for frame in worker.reader.feed(data):
             worker.since = time.monotonic()
+            if "retire" in frame:  # it answered well, but is not fit for more: another goes on
+                self._remove(selector, worker)
+                self._requeue(worker)
+                return
             self._take(worker, frame)
         if not worker.pending:
             selector.unregister(worker.connection)
@@ -266,4 +292,6 @@ class _Batch:
 
 def _unpack(packed: list) -> Reply:
     kind = packed[0]
-    return Reply(error=packed[1]) if kind == "error" else Reply(packed[1] if kind == "value" else None)
+    if kind == "error":
+        return Reply(error=packed[1])
+    return Reply(packed[1], note=packed[2]) if kind == "value" else Reply()

@@ -1,9 +1,17 @@
 """What can be wrong with a run folder, each as a sentence with the way out."""
 
 import errno
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NO_ENTRY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 class StoreError(Exception):
@@ -51,6 +59,20 @@ class DiskFull(StoreError, OSError):
         return self.sentence
 
 
+class ReadOnlyRun(StoreError, PermissionError):
+    """The run folder cannot be written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.sentence = (
+            f"{path} cannot be written ({reason}): what it holds is as it was. Make it writable for this user, "
+            f"or copy the run folder to a place that is"
+        )
+        PermissionError.__init__(self, errno.EACCES, self.sentence)
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
 def readable_bytes(count: int) -> str:
     """1536 -> '1.5 KiB'."""
     size, unit = float(count), "bytes"
@@ -63,12 +85,26 @@ def readable_bytes(count: int) -> str:
 
 @contextmanager
 def full_disk_explained(path: Path, needed: int, run: Path) -> Iterator[None]:
-    """Turn 'no space left' and 'quota exceeded' into `DiskFull`; every other error passes."""
+    """Turn 'no space left' and 'quota exceeded' into `DiskFull`, 'read-only' into `ReadOnlyRun`; others pass.
+
+    safetensors says what the system said in words of its own, with the system's number in them.
+    """
     try:
         yield
-    except DiskFull:
+    except (DiskFull, ReadOnlyRun):
         raise
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, SafetensorError) as error:
+        number = system_error(error)
+        if number == errno.EROFS:
+            raise ReadOnlyRun(path, os.strerror(errno.EROFS)) from error
+        if number not in NO_ROOM:
             raise
         raise DiskFull(path, needed, str(run)) from error
+
+
+def system_error(error: OSError | SafetensorError) -> int | None:
+    """The system's number for what went wrong, if it was the system that refused."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = _SYSTEM_ERROR.search(str(error))
+    return int(found.group(1)) if found else None

@@ -47,14 +47,18 @@ class StepLines:
             yield item
 
     def _with_ends(self) -> Iterator[tuple[dict[str, Any], int]]:
-        """Each whole line and the offset behind it. A last line without its newline was torn by a crash."""
+        """Each whole line and the offset behind it.
+
+        A last line without its newline was torn by a crash; a NUL byte, which no line holds, is what a lost machine
+        leaves of pages that it had not written: the file ends before it.
+        """
         if not self.path.exists():
             return
         end = 0
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 end += len(line)
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n") or b"\0" in line:
                     return
                 yield self._parse(line, number), end
 

@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from critica.store.errors import RunFolderBusy
+from critica.store.errors import NO_ENTRY, ReadOnlyRun, RunFolderBusy
 
 
 class WriterLock:
@@ -15,7 +15,12 @@ class WriterLock:
 
     def __init__(self, run: Path) -> None:
         self.path = run / ".lock"
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            if error.errno not in NO_ENTRY:
+                raise
+            raise ReadOnlyRun(run, error.strerror or "no permission") from error
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
