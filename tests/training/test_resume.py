@@ -57,9 +57,11 @@ def test_adapters_with_dropout_resume_to_the_same_bits(small, tmp_path):
     assert files(tmp_path / "whole", 4) != files(tmp_path / "dry", 4)  # the dropout was really on
 
 
-def test_a_checkpoint_loaded_and_saved_by_a_fresh_process_is_the_same_file(small, tmp_path):
-    """Policy, critic with its head, optimizers, curriculum, progress: byte for byte."""
-    train(small("dvpo", steps=2), tmp_path / "run")
+@pytest.mark.parametrize("adapters", [False, True])
+def test_a_checkpoint_loaded_and_saved_by_a_fresh_process_is_the_same_file(adapters, small, tmp_path):
+    """Policy or adapters, critic with its head, optimizers, curriculum, progress: byte for byte."""
+    lora = Lora(rank=2) if adapters else Lora()
+    train(small("dvpo", steps=2, policy=replace(small("dvpo").policy, lora=lora)), tmp_path / "run")
     program = (
         "import sys, pathlib\n"
         "from critica.store.run_folder import RunFolder\n"
@@ -74,7 +76,8 @@ def test_a_checkpoint_loaded_and_saved_by_a_fresh_process_is_the_same_file(small
     subprocess.run([sys.executable, "-c", program, tmp_path / "run", tmp_path / "again"], check=True, timeout=120)
     first, second = tmp_path / "run/checkpoints/step_2", tmp_path / "again"
     names = {str(p.relative_to(second)) for p in second.rglob("*") if p.is_file()}
-    assert {"progress.json", "policy/model.safetensors", "critic/value_head.safetensors"} <= names
+    weights = "policy/adapter_model.safetensors" if adapters else "policy/model.safetensors"
+    assert {"progress.json", weights, "critic/value_head.safetensors"} <= names
     assert {"policy_optimizer.safetensors", "critic_optimizer.safetensors"} <= names
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name

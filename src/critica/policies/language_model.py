@@ -1,6 +1,7 @@
 """A transformers causal language model as a trainable policy: it encodes, writes tokens, and scores them."""
 
 import copy
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -180,10 +181,20 @@ class LanguagePolicy:
         with quiet_transformers():
             self.model.save_pretrained(folder)  # type: ignore[operator]
         self.tokenizer.save_pretrained(folder)
+        _sort_adapter_targets(folder / "adapter_config.json")
 
     def restore(self, folder: Path) -> None:
         """Take the weights that `save` wrote there, in place: optimizers keep their parameters."""
         refill(self.model, folder)
+
+
+def _sort_adapter_targets(config: Path) -> None:
+    """peft writes a set in the order of its hashes, which differs between processes: one state, one file."""
+    if config.is_file():
+        said = json.loads(config.read_text())
+        if isinstance(said.get("target_modules"), list):
+            said["target_modules"].sort()
+        config.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n")
 
 
 def _as_dict(message: Message) -> dict[str, Any]:

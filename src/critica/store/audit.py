@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from critica.records.run import LEDGER_STATES
-from critica.store.errors import CorruptCheckpoint
+from critica.store.errors import CorruptCheckpoint, NoCheckpoint
 from critica.store.run_folder import RunFolder
 
 PROBLEMS_SHOWN = 5
@@ -41,16 +41,21 @@ class Audit:
 
 
 def audit(store: RunFolder) -> Audit:
-    """Read every ledger line; compare with the rollouts of each step and the counts in each good checkpoint."""
-    entries = list(store.ledger())
+    """Read every ledger line; compare with the rollouts of each step and the counts in each good checkpoint.
+
+    The run may be written meanwhile: only steps that were done when this began are looked at.
+    """
+    last = store.last_step
+    entries = [entry for entry in store.ledger() if int(str(entry["step"])) <= last]
     samples = [entry for entry in entries if entry["kind"] == "sample"]
     prompts = [entry for entry in entries if entry["kind"] == "prompt"]
-    checkpoints = tuple(_checkpoint_state(store, step) for step in store.checkpoints.steps)
-    problems = [*_counted_twice(samples), *_against_rollouts(store, samples)]
+    found = [_checkpoint_state(store, step) for step in store.checkpoints.steps if step <= max(last, 0)]
+    checkpoints = tuple(state for state in found if state is not None)
+    problems = [*_counted_twice(samples), *_against_rollouts(store, samples, last)]
     for state in checkpoints:
         if not state.problem:
             problems += _against_checkpoint(store, state.step, samples, prompts)
-    return Audit(store.last_step, _tally(samples), _tally(prompts), checkpoints, tuple(problems))
+    return Audit(last, _tally(samples), _tally(prompts), checkpoints, tuple(problems))
 
 
 def _tally(entries: list[dict[str, object]]) -> Tally:
@@ -70,13 +75,13 @@ def _counted_twice(samples: list[dict[str, object]]) -> list[str]:
     return [f"{len(twice)} samples are counted more than once: {', '.join(twice[:PROBLEMS_SHOWN])}"] if twice else []
 
 
-def _against_rollouts(store: RunFolder, samples: list[dict[str, object]]) -> list[str]:
+def _against_rollouts(store: RunFolder, samples: list[dict[str, object]], last: int) -> list[str]:
     """A step's rollout file holds just the trajectories that its ledger counts, save those turned away before."""
     by_step: dict[object, list[dict[str, object]]] = {}
     for entry in samples:
         by_step.setdefault(entry["step"], []).append(entry)
     problems: list[str] = []
-    for step in store.rollout_steps:
+    for step in [step for step in store.rollout_steps if step <= last]:
         written = set(store.rollouts(step, ["trajectory_id"]).column("trajectory_id").to_pylist())
         counted = {str(entry["trajectory_id"]): entry["state"] for entry in by_step.get(step, [])}
         lost = sorted(written - set(counted))
@@ -88,11 +93,14 @@ def _against_rollouts(store: RunFolder, samples: list[dict[str, object]]) -> lis
     return problems
 
 
-def _checkpoint_state(store: RunFolder, step: int) -> CheckpointState:
+def _checkpoint_state(store: RunFolder, step: int) -> CheckpointState | None:
+    """None for one that was rotated away meanwhile."""
     try:
         store.checkpoints.verify(step)
+    except (NoCheckpoint, FileNotFoundError):
+        return None
     except CorruptCheckpoint as error:
-        return CheckpointState(step, str(error))
+        return CheckpointState(step, str(error)) if store.checkpoints.path_of(step).is_dir() else None
     return CheckpointState(step, "")
 
 
@@ -101,7 +109,10 @@ def _against_checkpoint(
 ) -> list[str]:
     """The counts that a checkpoint keeps are those of the ledger up to its step."""
     path = store.checkpoints.path_of(step) / "progress.json"
-    said = json.loads(path.read_text())["progress"]
+    try:
+        said = json.loads(path.read_text())["progress"]
+    except FileNotFoundError:
+        return []
     problems = []
     for name, entries in (("samples", samples), ("prompts", prompts)):
         counted = sum(int(str(entry["step"])) <= step for entry in entries)
