@@ -136,7 +136,7 @@ wholes = st.builds(
     critic=critics,
     advantage=rules,
     steps=st.integers(1, 100),
-    limit=st.none() | st.integers(),
+    limit=st.none() | st.integers(-(2**63), 2**63 - 1),
     rules=st.lists(rules, max_size=3).map(tuple),
     provenance=sources,
 )

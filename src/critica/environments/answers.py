@@ -1,12 +1,14 @@
 """Which part of a completion is the answer: one rule for answers in tags, worked answers, and bare ones."""
 
 import re
+from bisect import bisect_left
 from typing import Literal
 
 from critica.environments.demonstrations import final_answer
 
 Extract = Literal["auto", "tags", "after_equals", "whole"]
-TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+OPEN = re.compile("<answer>", re.IGNORECASE)
+CLOSE = re.compile("</answer>", re.IGNORECASE)
 
 
 def extract_answer(text: str, rule: Extract, reference: str) -> str:
@@ -17,9 +19,16 @@ def extract_answer(text: str, rule: Extract, reference: str) -> str:
     `reference` answer itself holds one; else all of it. Outer white space is cut.
     """
     if rule in ("auto", "tags"):
-        tagged = TAGGED.findall(text)
-        if tagged or rule == "tags":
-            return tagged[-1].strip() if tagged else ""
+        held = tagged(text)
+        if held is not None or rule == "tags":
+            return (held or "").strip()
     if rule == "after_equals" or (rule == "auto" and "=" not in reference):
         return final_answer(text)
     return text.strip()
+
+
+def tagged(text: str) -> str | None:
+    """What the last <answer>...</answer> holds; None if there is none. Each tag is looked at once, however many."""
+    closes = [found.start() for found in CLOSE.finditer(text)]
+    opens = [found.end() for found in OPEN.finditer(text) if closes and found.end() <= closes[-1]]
+    return text[opens[-1] : closes[bisect_left(closes, opens[-1])]] if opens else None

@@ -1,6 +1,5 @@
 """What an environment is: a seeded, endless list of tasks, split by prompt text, and a scorer for what was written."""
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -50,6 +49,11 @@ class Environment(ABC):
     def score(self, task: Task, text: str) -> float:
         """The raw score of `text` as an answer to `task`, within `reward_range`."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know about these tasks before training on them."""
+        return ()
+
     def is_correct(self, score: float) -> bool:
         """Whether a raw score counts as a right answer: at least .999, partial credit is not enough."""
         return score >= CORRECT
@@ -63,6 +67,17 @@ class Environment(ABC):
         stream = TaskStream(self, split, start)
         while True:
             yield stream.next()
+
+    def find(self, split: Split, start: int) -> tuple[int, Task]:
+        """(index, task) of the split's first candidate from `start` on. Raises after 2,000 of other splits in a row."""
+        for index in range(start, start + SEARCH_FLOOR + 1):
+            task = self.candidate(index)
+            if split_of(task.prompt) == split:
+                return index, task
+        raise EnvironmentProblem(
+            f"environment {self.name!r}: none of {SEARCH_FLOOR} candidates from {start} on has a prompt in the {split} "
+            "split: its prompts repeat too much; widen its settings"
+        )
 
     def held_out(self, count: int, split: Split = "held_out") -> tuple[Task, ...]:
         """The first `count` tasks of the held-out split whose normalized prompts are all different.
@@ -94,18 +109,10 @@ class TaskStream:
         self.cursor = cursor
 
     def next(self) -> Task:
-        """The next task of the split; prompts of other splits are passed over. Raises after 2,000 in a row."""
-        for index in itertools.count(self.cursor):
-            task = self.environment.candidate(index)
-            if split_of(task.prompt) == self.split:
-                self.cursor = index + 1
-                return task
-            if index - self.cursor >= SEARCH_FLOOR:
-                break
-        raise EnvironmentProblem(
-            f"environment {self.environment.name!r}: none of {SEARCH_FLOOR} candidates from {self.cursor} on has a "
-            f"prompt in the {self.split} split: its prompts repeat too much; widen its settings"
-        )
+        """The next task of the split; prompts of other splits are passed over. See `Environment.find`."""
+        index, task = self.environment.find(self.split, self.cursor)
+        self.cursor = index + 1
+        return task
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resume needs to continue with the very next task."""

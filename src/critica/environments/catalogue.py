@@ -2,6 +2,8 @@
 
 import difflib
 import importlib.util
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, cast
@@ -11,8 +13,10 @@ from critica.environments.base import EnvironmentConfig, EnvironmentProblem
 from critica.environments.binary_tree import BinaryTree
 from critica.environments.chain import Chain
 from critica.environments.digit_sum import DigitSum
+from critica.environments.files import TaskFile
 from critica.environments.mixes import PICO_TASKS, MixEntry
 from critica.environments.reasoning_gym import ReasoningGym
+from critica.environments.row_files import SUFFIXES
 from critica.environments.two_branch import TwoBranch
 
 PICO_MAX_NEW_TOKENS = 64
@@ -31,11 +35,16 @@ NAMED: tuple[tuple[str, Callable[[], EnvironmentConfig]], ...] = (
     ("chain", Chain),
     ("two_branch", TwoBranch),
 )
-FORMS = "rg:DATASET, rg:A+B, rg:A*2+B*1, arithmetic:DIFFICULTY, arithmetic:DIFFICULTY/FORMAT, file.py:ClassName"
+FORMS = (
+    "rg:DATASET, rg:A+B, rg:A*2+B*1, arithmetic:DIFFICULTY, arithmetic:DIFFICULTY/FORMAT, tasks.jsonl, tasks.parquet, "
+    "file.py:ClassName"
+)
 
 
 def parse_environment(spec: str) -> EnvironmentConfig:
     """The settings that a command-line spec means. Raises `EnvironmentProblem` with the nearest name and the list."""
+    if spec.lower().endswith(SUFFIXES):
+        return _task_file(spec)
     head, colon, rest = spec.partition(":")
     if head == "rg" and colon:
         return ReasoningGym(tuple(_entry(part, spec) for part in rest.split("+")))
@@ -67,28 +76,49 @@ def _entry(part: str, spec: str) -> MixEntry:
 
 def _arithmetic(rest: str, spec: str) -> Arithmetic:
     level, _, step_format = rest.partition("/")
-    if not level.isdecimal():
+    if not re.fullmatch("[0-9]{1,9}", level):
         _refuse(spec, "the difficulty is a number from 1 to 5, as in arithmetic:3 or arithmetic:3/rewrite")
     if step_format and step_format not in FORMATS:
         _refuse(spec, f"arithmetic has the step formats {', '.join(FORMATS)}, not {step_format!r}")
     return Arithmetic(int(level), cast(StepFormat, step_format or "running"))
 
 
+def _task_file(spec: str) -> TaskFile:
+    config = TaskFile(spec)
+    if not is_file(Path(spec)):
+        _refuse(spec, f"there is no file {config.path}")
+    return config
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _from_file(place: str, name: str) -> EnvironmentConfig:
+    where = f"{place}:{name}"
+    if not is_file(Path(place)):
+        _refuse(where, f"there is no file {place}")
     file = Path(place).resolve()
-    if not file.is_file():
-        _refuse(f"{place}:{name}", f"there is no file {file}")
     spec = importlib.util.spec_from_file_location(f"environment_{file.stem}", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[spec.name]
+        raise EnvironmentProblem(f"{where}: the file fails with {type(error).__name__}: {error}") from error
     found = vars(module).get(name)
     if not (isinstance(found, type) and issubclass(found, EnvironmentConfig)):
-        _refuse(
-            f"{place}:{name}",
-            "it must be a subclass of critica.environments.base.EnvironmentConfig with a `build(seed)`",
-        )
-    return found()
+        _refuse(where, "it must be a subclass of critica.environments.base.EnvironmentConfig with a `build(seed)`")
+    try:
+        return found()
+    except TypeError as error:
+        raise EnvironmentProblem(f"{where} cannot be made without settings ({error}): give fields defaults") from error
 
 
 def _refuse(spec: str, reason: str) -> NoReturn:

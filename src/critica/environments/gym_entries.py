@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from critica.environments.answers import extract_answer
+from critica.environments.numbers import parse_number
 
 CHUNK = 1000  # reasoning-gym seeds item i with seed + i, and some datasets make all items at birth
 
@@ -88,11 +89,16 @@ def make_scorer(settings: Mapping[str, Any]) -> Callable[[str, Mapping[str, Any]
             "question": info["question"],
             "metadata": unpack(info["metadata"]),
         }
-        return datasets.score(
-            name, settings["datasets"][name], entry, extract_answer(text, settings["extract"], answer)
-        )
+        said = extract_answer(text, settings["extract"], answer)
+        return 0.0 if misread(said, answer) else datasets.score(name, settings["datasets"][name], entry, said)
 
     return score
+
+
+def misread(said: str, answer: str) -> bool:
+    """Whether separators stand where no number has them: reasoning-gym reads `1,2` and `1_2` as 12."""
+    separated = "," in said or "_" in said
+    return separated and parse_number(answer) is not None and parse_number(said.strip()) is None
 
 
 def pack(value: Any) -> Any:

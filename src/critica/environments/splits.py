@@ -1,7 +1,6 @@
 """Which prompts may be trained on: a split by a hash of the normalized text, the same in every task source."""
 
 import hashlib
-import re
 from typing import Literal
 
 Split = Literal["warm_start", "train", "held_out"]
@@ -10,7 +9,7 @@ SPLITS: tuple[Split, ...] = ("warm_start", "train", "held_out")
 
 def normalize(prompt: str) -> str:
     """Lower case, runs of white space as one blank, no outer white space: what makes two prompts the same."""
-    return re.sub(r"\s+", " ", prompt).strip().lower()
+    return " ".join(prompt.split()).lower()
 
 
 def split_of(prompt: str) -> Split:

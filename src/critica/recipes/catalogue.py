@@ -16,6 +16,7 @@ from critica.environments.arithmetic import Arithmetic
 from critica.environments.binary_tree import BinaryTree
 from critica.environments.chain import Chain
 from critica.environments.digit_sum import DigitSum
+from critica.environments.files import TaskFile
 from critica.environments.mixes import MixEntry
 from critica.environments.reasoning_gym import ReasoningGym
 from critica.environments.two_branch import TwoBranch
@@ -35,6 +36,7 @@ from critica.recipes.vc_ppo import VC_PPO
 from critica.records.losses import Constant, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
 from critica.rewards.base import FailurePolicy
 from critica.rewards.noise import Flip, NoNoise
+from critica.rewards.unit_tests import UnitTests
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
 from critica.rollout.admission import AcceptAll, Informative
 from critica.rollout.control import NoControl
@@ -84,6 +86,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "binary_tree": BinaryTree,
             "chain": Chain,
             "two_branch": TwoBranch,
+            "task_file": TaskFile,
         },
         "entry": {"dataset": MixEntry},
         "reward": {
@@ -92,6 +95,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "numeric": Numeric,
             "regex": RegexExtract,
             "function": Function,
+            "unit_tests": UnitTests,
         },
         "noise": {"none": NoNoise, "flip": Flip},
         "failures": {"at_most": FailurePolicy},

@@ -3,6 +3,7 @@
 import difflib
 import enum
 import json
+import math
 import tomllib
 import types
 import typing
@@ -71,6 +72,7 @@ def coerce(value: Any, annotation: Any, path: str, example: Any = None) -> Any:
 
     Raises `ConfigError` naming `path`, what was expected, what was found, and an example.
     """
+    refuse_unwritable(value, path)
     members = leaves(annotation)
     if isinstance(value, str) and value == "none" and type(None) in members:
         return None
@@ -87,6 +89,16 @@ def coerce(value: Any, annotation: Any, path: str, example: Any = None) -> Any:
     raise ConfigError(f"{path}: expected {describe(annotation)}, got {value!r}{close}.{hint}")
 
 
+def refuse_unwritable(value: Any, path: str) -> None:
+    """Refuse what no part can mean or no config file can hold: NaN, halves of characters, integers beyond 64 bits."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ConfigError(f"{path}: {len(str(abs(value)))} digits are more than an integer of 64 bits has.")
+    if isinstance(value, float) and math.isnan(value):
+        raise ConfigError(f"{path}: nan is no number that a setting can have.")
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise ConfigError(f"{path}: {value!r} holds bytes that are not UTF-8 text: write it in UTF-8.")
+
+
 def _coerce_leaf(value: Any, leaf: Any, path: str) -> tuple[Any, bool]:
     origin, arguments = get_origin(leaf), get_args(leaf)
     if leaf is Any or leaf is object:
@@ -97,7 +109,7 @@ def _coerce_leaf(value: Any, leaf: Any, path: str) -> tuple[Any, bool]:
     if leaf is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return (float(value), True) if number else (None, False)
-    if leaf is int and isinstance(value, float) and value.is_integer():
+    if leaf is int and isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
         return int(value), True
     if leaf is Path and isinstance(value, str):
         return Path(value), True
@@ -128,6 +140,27 @@ def issubclass_safe(candidate: Any, base: Any) -> bool:
     return plain and issubclass(candidate, base)
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables that the text spells. Raises `TOMLDecodeError` whatever is wrong."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("it is nested too deeply") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise tomllib.TOMLDecodeError("a number in it has too many digits") from error
+
+
+def toml_value(text: str) -> Any:
+    """The one value that the text spells, all of it: no comment, no second line. Raises `TOMLDecodeError`."""
+    tables = parse_toml(f"value = {text}")
+    inside = parse_toml(f"value = [{text}]")["value"]  # a comment would swallow the bracket
+    if len(tables) > 1 or len(inside) > 1:
+        raise tomllib.TOMLDecodeError("it says more than one value")
+    return tables["value"]
+
+
 def readings(text: str, annotation: Any) -> list[Any]:
     """Every TOML value that the text after `=` may stand for, the most specific first."""
     text = text.strip()
@@ -135,7 +168,7 @@ def readings(text: str, annotation: Any) -> list[Any]:
     if text.lower() in ("true", "false"):
         found.append(text.lower() == "true")
     try:
-        found.append(tomllib.loads(f"value = {text}")["value"])
+        found.append(toml_value(text))
     except tomllib.TOMLDecodeError:
         for number in (int, float):
             try:

@@ -32,6 +32,7 @@ __all__ = ["Catalogue", "ConfigError", "Specs", "apply_set", "apply_sets", "from
 
 Catalogue = Mapping[str, Mapping[str, type]]  # kind of part -> short name -> class
 Specs = Mapping[str, Callable[[str], Any]]  # path -> what reads a short spec there, such as flip:0.2:group
+PLAIN = (bool, int, float, str, Path, object, type(None))  # where no part can stand
 NO_SPECS: Specs = MappingProxyType({})
 
 
@@ -71,6 +72,9 @@ def from_tables(
     Raises `ConfigError`.
     """
     start = Draft(root) if isinstance(root, type) else _draft(root)
+    if "use" in tables and "use" not in _hints(start.part):
+        raise ConfigError(f"use = {tables['use']!r} stands outside of every part: put it into the table of one, as in"
+                          " [critic].")  # fmt: skip
     return _build(_overlay(start, tables, "", Reader(catalogue, folder, specs)), "")
 
 
@@ -153,13 +157,14 @@ def _choices(annotation: Any, path: str, catalogue: Catalogue) -> dict[str, type
     ]
     ordered = dict.fromkeys([*kinds, *catalogue])
     for leaf in leaves(annotation):
-        protocol = isinstance(leaf, type) and bool(leaf.__dict__.get("_is_protocol"))
+        if not isinstance(leaf, type) or leaf in PLAIN or get_origin(leaf) is not None:
+            continue
+        protocol = bool(leaf.__dict__.get("_is_protocol"))
         for kind in ordered:
             for name, part in catalogue[kind].items():
-                fits = (kind in kinds) if protocol else leaf is not object and issubclass_safe(part, leaf)
-                if fits:
+                if (kind in kinds) if protocol else issubclass(part, leaf):
                     found.setdefault(name, part)
-        concrete = isinstance(leaf, type) and dataclasses.is_dataclass(leaf) and not inspect.isabstract(leaf)
+        concrete = dataclasses.is_dataclass(leaf) and not inspect.isabstract(leaf)
         if concrete and leaf not in found.values():
             found.setdefault(_snake(leaf.__name__), leaf)
     return found
@@ -256,7 +261,7 @@ def _assign(root: Draft, path: str, text: str, reader: Reader) -> None:
             if name not in hints:
                 raise ConfigError(_unknown(place.part, name, here))
             annotation, current = hints[name], _current(place, name)
-        elif isinstance(place, Items) and name.isdigit() and int(name) < len(place):
+        elif isinstance(place, Items) and name in map(str, range(len(place))):
             annotation, current = _element(annotation, tuple, int(name)), place[int(name)]
         else:
             raise ConfigError(f"--set {path}: {here} is {_said(place)}, it has no {name!r} to set.")

@@ -11,7 +11,7 @@ from critica.recipes.base import OurChoice, Recipe
 from critica.recipes.coercion import ConfigError, issubclass_safe, nearest
 from critica.recipes.config import Catalogue, Specs, apply_sets, from_tables
 from critica.recipes.toml import read_toml
-from critica.recipes.user_parts import is_user_part, load_object
+from critica.recipes.user_parts import is_file, is_user_part, load_object
 from critica.rewards.catalogue import parse_reward
 from critica.rewards.noise import parse_noise
 
@@ -26,34 +26,40 @@ def read_environment(spec: str) -> EnvironmentConfig:
     part = load_object(spec)
     if not issubclass_safe(part, EnvironmentConfig):
         raise ConfigError(f"{spec} must be a subclass of critica.environments.base.EnvironmentConfig with `build(seed)`.")
-    return part()
+    try:
+        return part()
+    except TypeError as error:
+        raise ConfigError(f"{spec} cannot be made without settings ({error}): give each of its fields a default.") from error
 
 
 # Parts that have a short spec of their own: `--environment rg:lcm`, `--noise flip:0.2:group`.
 SPECS: Specs = MappingProxyType({"environment": read_environment, "reward": parse_reward, "noise": parse_noise})
 
 
-def find_recipe(name: str, recipes: Mapping[str, Recipe], parts: Catalogue) -> Recipe:
+def find_recipe(name: str, recipes: Mapping[str, Recipe], parts: Catalogue, below: tuple[Path, ...] = ()) -> Recipe:
     """The recipe called `name`, or the one in the TOML file of that path.
 
     A file with `base = "dvpo"` says only what differs from that recipe; one without says everything, as the
-    `config.toml` of a run folder does. Raises `ConfigError` with the nearest name, or naming the file.
+    `config.toml` of a run folder does. `below` are the files that named this one as their base. Raises `ConfigError`
+    with the nearest name, or naming the file.
     """
     if name in recipes:
         return recipes[name]
     path = Path(name)
-    if path.is_dir() and (path / "config.toml").is_file():
+    if is_file(path / "config.toml"):
         path = path / "config.toml"
-    if path.suffix == ".toml" and not path.is_file():
+    if path.suffix == ".toml" and not is_file(path):
         raise ConfigError(f"there is no file {path.absolute()}.")
-    if not path.is_file():
+    if not is_file(path):
         raise ConfigError(
             f"there is no recipe {name!r}{nearest(name, recipes)}. There are: {', '.join(recipes)}; or a TOML file."
         )
+    if path.resolve() in below:
+        raise ConfigError(f"{path} is its own base: name a recipe of the catalogue, {', '.join(recipes)}.")
     tables = read_toml(path)
     base = tables.pop(BASE, None)
     try:
-        start = Recipe if base is None else find_recipe(str(base), recipes, parts)
+        start = Recipe if base is None else find_recipe(str(base), recipes, parts, (*below, path.resolve()))
         return from_tables(tables, start, parts, path.parent, SPECS)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -24,7 +24,7 @@ def load_object(name: str, folder: Path | None = None) -> Any:
     """
     file_name, _, attribute = name.rpartition(":")
     candidates = [Path(file_name), *([folder / file_name] if folder is not None else [])]
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    path = next((candidate for candidate in candidates if is_file(candidate)), None)
     if path is None:
         looked = " or ".join(str(candidate.absolute()) for candidate in candidates)
         raise ConfigError(f"{name}: there is no file {looked}.")
@@ -36,6 +36,14 @@ def load_object(name: str, folder: Path | None = None) -> Any:
         listed = ", ".join(own) or "nothing"
         raise ConfigError(f"{path} defines no {attribute!r}{nearest(attribute, own)}. It defines: {listed}.")
     return vars(module)[attribute]
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have (too long, a zero byte) is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def user_name(part: type) -> str:

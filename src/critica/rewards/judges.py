@@ -33,7 +33,7 @@ def make_check(settings: Mapping[str, Any]) -> Check:
 
 
 def exact(ignore_case: bool) -> Check:
-    """1 if the text is the answer, outer white space aside. Raises if there is no answer: an empty text is not right."""
+    """1 if the text is the answer, outer white space aside. Raises if the task has no answer."""
 
     def check(task: TaskView, text: str) -> float:
         said, wanted = text.strip(), task.answer.strip()

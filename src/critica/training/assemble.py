@@ -35,8 +35,8 @@ class Assembly:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is weaker here than it should be, such as reward code that cannot be kept from the network."""
-        return self.source.warnings
+        """What is weaker here than it should be: tasks that repeat, reward code that can reach the network."""
+        return (*self.environment.warnings, *self.source.warnings)
 
     def close(self) -> None:
         """End the reward workers."""
