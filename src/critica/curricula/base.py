@@ -1,12 +1,13 @@
 """Which tasks come next, how many samples each gets, and who learns from them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from critica.environments.base import Environment
 from critica.policies.base import SampleLimits
+from critica.records.arrays import Metric
 from critica.records.words import Task
 
 
@@ -49,6 +50,10 @@ class Curriculum(ABC):
 
     @abstractmethod
     def draw(self, count: int) -> tuple[Task, ...]: ...
+
+    def feedback(self, metrics: Sequence[Metric]) -> None:
+        """What the step's panel said, after the step and before it may be saved. Plain curricula do not listen."""
+        return None
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]: ...

@@ -58,6 +58,7 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
                 batch, gathered.rewards, told, values, credit, (*reports, *gathered.reports, guard.metric()),
                 ledger=ledger, sources=[source_of(g.task) for g in gathered.groups for _ in g.trajectories],
             )  # fmt: skip
+        state.curriculum.feedback(panel.metrics)
         progress = advanced(progress, step, panel.metrics, state.policy.version, ledger, guard.bad is not None)
         with clock.stage("append"):
             record = StepRecord(
