@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from critica.benches.base import Bench
+from critica.benches.counted_cost import COUNTED_COST
 from critica.benches.import_time import IMPORT
 from critica.benches.safeguards import SAFEGUARDS
 from critica.benches.sandbox import SANDBOX
@@ -11,5 +12,5 @@ from critica.benches.seeds import SEEDS
 from critica.benches.speed import SPEED
 from critica.benches.torture import TORTURE
 
-ALL = (IMPORT, SPEED, SANDBOX, SEEDS, SAFEGUARDS, TORTURE)
+ALL = (IMPORT, SPEED, SANDBOX, SEEDS, SAFEGUARDS, COUNTED_COST, TORTURE)
 BENCHES: Mapping[str, Bench] = MappingProxyType({bench.name: bench for bench in ALL})

@@ -30,6 +30,7 @@ class CriticPart(ABC):
 
     group_based: ClassVar[bool] = False
     distributional: ClassVar[bool] = False
+    flat: ClassVar[bool] = False
 
     @property
     def needs_distributional_targets(self) -> bool:

@@ -54,6 +54,7 @@ class GroupMean(CriticPart):
     """
 
     group_based: ClassVar[bool] = True
+    flat: ClassVar[bool] = True
 
     def build(self, context: CriticContext) -> ValueCritic:
         return GroupMeanCritic()
@@ -74,6 +75,7 @@ class LeaveOneOut(CriticPart):
     """V_i = mean outcome of the other known samples of the prompt (RLOO, arXiv 2402.14740): unbiased."""
 
     group_based: ClassVar[bool] = True
+    flat: ClassVar[bool] = True
 
     def build(self, context: CriticContext) -> ValueCritic:
         return LeaveOneOutCritic()

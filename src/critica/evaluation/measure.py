@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from critica.evaluation.metrics import declared, metric
+from critica.functional.node_differences import moving_share
 from critica.functional.statistics import bias, brier, expected_calibration_error, explained_variance, rank_correlation
 from critica.records.arrays import Advantages, Categorical, Metric, Quantiles, RewardBatch, TokenBatch, ValuePrediction
 from critica.records.run import LEDGER_STATES, LedgerEntry
@@ -119,6 +120,7 @@ def _critic_metrics(
     return [
         *parts,
         _mean("critic/value_mean", seen),
+        metric("critic/moving_share", *moving_share(expected, mask)),
         metric("critic/value_std", float(seen.std(correction=0)) if seen.numel() else math.nan),
         _mean("critic/value_first", expected.gather(1, first[:, None])[rows, 0]),
         _mean("critic/value_last", expected.gather(1, last[:, None])[rows, 0]),

@@ -57,7 +57,11 @@ critic/value_last | reward | Mean value before the last sampled token.
 critic/loss | loss | The critic's reduced loss, mean over its optimizer steps.
 critic/grad_norm | norm | L2 norm of the critic's gradient before clipping, mean over optimizer steps.
 critic/updates | count | Optimizer steps of the critic in this step.
+critic/moving_share | share | Sampled tokens after a row's first whose value is not that of the token before.
 critic/quantile_spread | reward | Mean distance of the .9 and .1 quantiles of the predicted return law.
+critic/dormant_units | share | Features that the head reads whose mean size is at most .025 of the mean feature's.
+critic/feature_rank | directions | Effective rank of the features that the critic's head reads: exp of their entropy.
+critic/weight_norm | norm | L2 norm of all of the critic's weights.
 critic/disagreement | reward | Mean standard deviation over ensemble members of their mean values.
 advantage/mean | credit | Mean advantage over trained tokens.
 advantage/std | credit | Standard deviation of the advantage over trained tokens.

@@ -12,6 +12,9 @@ class CriticTraits(Protocol):
     def group_based(self) -> bool: ...  # its values compare samples of one prompt
 
     @property
+    def flat(self) -> bool: ...  # it says one value for a whole answer
+
+    @property
     def distributional(self) -> bool: ...  # its predictions carry a law with quantiles
 
     @property
