@@ -7,12 +7,12 @@ import pytest
 
 from critica.environments.catalogue import parse_environment
 from critica.environments.chain import Chain
+from critica.environments.numbers import parse_number
 from critica.records.supervision import Abstained, Failed, Outcome, Scored
 from critica.records.words import Message, Task
 from critica.rewards.base import RewardConfig, ScoreRequest
 from critica.rewards.catalogue import RewardProblem, parse_reward
 from critica.rewards.functions import FunctionProblem
-from critica.environments.numbers import parse_number
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
 from critica.rewards.workers import WorkerLimits
 
