@@ -121,6 +121,16 @@ def test_sampling_goes_with_training_and_counts_only_the_context() -> None:
     assert "sum-7" in str(caught.value.of_task("sum-7"))
 
 
+class Unused:
+    """A decode control that is never asked."""
+
+    def on_logits(self, hidden, logits, rows):
+        raise AssertionError
+
+    def on_tokens(self, tokens, rows):
+        raise AssertionError
+
+
 def test_a_family_that_the_decoder_cannot_read_warns_once_and_agrees_with_itself() -> None:
     with pytest.warns(UserWarning, match="gpt2") as caught:
         policy = LanguagePolicy(tiny_model("gpt2", vocab_size=290), small_tokenizer())
@@ -134,7 +144,7 @@ def test_a_family_that_the_decoder_cannot_read_warns_once_and_agrees_with_itself
     batch = ragged_batch()
     assert policy.logits(policy.sampled_states(batch)).shape == (int(batch.sampled_mask.sum()), 290)
     with pytest.raises(ValueError, match="decode control"):
-        policy.sample([SampleRequest((1,), ((0,),))], SampleLimits(2), 0, control=object())  # type: ignore[arg-type]
+        policy.sample([SampleRequest((1,), ((0,),))], SampleLimits(2), 0, control=Unused())
 
 
 def test_adapters_alone_train_decode_with_them_and_come_back(saved: Path, tmp_path: Path) -> None:
