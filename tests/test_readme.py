@@ -27,5 +27,7 @@ def test_the_python_example_runs(tmp_path):
 
 
 def test_every_command_is_a_verb_and_every_recipe_is_listed():
-    assert {verb for verb in re.findall(r"^critica (\w+)", README, flags=re.MULTILINE)} <= set(VERBS)
+    shown = [line.split() for line in re.findall(r"^critica (.+)$", README, flags=re.MULTILINE)]
+    verbs = [verb.split() for verb in VERBS]
+    assert all(any(words[: len(verb)] == verb for verb in verbs) for words in shown) and len(shown) > 8
     assert re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE) == list(RECIPES)

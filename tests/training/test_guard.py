@@ -105,12 +105,12 @@ def test_the_skipped_step_moves_no_weight(small, parts_file, tmp_path):
 def test_a_bad_loss_or_gradient_moves_no_weight(only_gradient, small, tmp_path, monkeypatch):
     plain = PolicyLoss.terms
 
-    def terms(self, scores, batch, credit, evidence):
-        found, metrics = plain(self, scores, batch, credit, evidence)
+    def terms(self, scores, batch, credit, evidence, told):
+        found, metrics = plain(self, scores, batch, credit, evidence, told)
         if batch.trajectory_ids[0].startswith("2."):
             zero = (scores.policy_logprobs * 0.0).abs()
             wrong = zero.sqrt() if only_gradient else 1.0 / zero
-            found = (*found, LossTerm("wrong", wrong, credit.mask, 1.0, TokenMean()))
+            found = (*found, LossTerm("policy", wrong, credit.mask, 1.0, TokenMean()))
         return found, metrics
 
     monkeypatch.setattr(PolicyLoss, "terms", terms)

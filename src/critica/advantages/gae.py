@@ -1,12 +1,14 @@
 """Generalized advantage estimation with a decay of its own: fixed, or adapted to each answer's length (VAPO)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor
 
 from critica.advantages.base import AdvantageRule
-from critica.functional.gae import gae, length_adaptive_decay, quantile_gae
+from critica.advantages.laws import predicts
+from critica.advantages.risk import Mean, Risk, refuse_riskless
+from critica.functional.gae import gae, length_adaptive_decay
 from critica.records.arrays import Advantages, Quantiles, RewardBatch, TokenBatch, ValuePrediction
 from critica.records.evidence import Evidence
 from critica.records.protocols import CriticTraits
@@ -43,43 +45,48 @@ class Gae(AdvantageRule):
     """A_t = sum_k (discount * decay)^k (r_{t+k} + discount V_{t+k+1} - V_{t+k}) over the sampled tokens.
 
     Source: Schulman et al. 2016 (arXiv 1506.02438) eq. 16. Context tokens neither receive nor pass credit.
-    At discount = decay = 1 it reduces to `Outcome` minus the value at each token.
+    At discount = decay = 1 it reduces to `Outcome` minus the value at each token. `risk` says how the critic's law
+    becomes V: its mean, as published, or a reading that shuns or seeks uncertain states.
     """
 
     discount: float = 1.0
     decay: float | LengthAdaptive = 0.95
+    risk: Risk = Mean()
 
     def __post_init__(self) -> None:
         check_discount(self.discount, self.decay)
 
     def estimate(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence) -> Advantages:
         mask = values.mask & batch.sampled_mask & told.all_known[:, None]
-        bootstrap = values.bootstrap.where(~told.all_known, values.bootstrap.new_zeros(()))
+        bootstrap = self.risk.after(values).where(~told.all_known, 0.0)
         advantage = gae(
-            told.paid, values.mean, bootstrap, values.node_index(batch), mask,
+            told.paid, self.risk.before(values), bootstrap, values.node_index(batch), mask,
             self.discount, resolve_decay(self.decay, batch),
         )  # fmt: skip
         return Advantages(advantage.where(mask, 0.0), mask, told.all_known & False, rule="gae")
 
     def check(self, critic: CriticTraits) -> None:
-        """Refuse a baseline that is flat along the answer: its differences carry no credit."""
-        if critic.group_based:
+        """Refuse a baseline flat along the answer (its differences carry no credit), and a risk without a law."""
+        if critic.flat:
             raise ValueError(
-                "advantage.use = 'gae' needs a critic with a value at every token, and this one compares whole answers;"
+                "advantage.use = 'gae' needs a critic with a value at every token, and this one has one an answer;"
                 " set advantage=outcome, or critic=scalar or critic=quantile"
             )
+        refuse_riskless(self.risk, self.decay, critic, "advantage")
 
 
 @dataclass(frozen=True, slots=True)
 class QuantileGae(AdvantageRule):
-    """GAE run on each quantile index, then averaged over quantiles (DVPO, arXiv 2512.03847, eq. 2).
+    """GAE run on each quantile index, A_t[k], then sum_k w_k A_t[k] (DVPO, arXiv 2512.03847, eq. 2, with w_k = 1 / K).
 
-    Because the recursion is linear in each index, the mean over quantiles equals `Gae` on the critic's mean exactly:
-    the paper's actor never sees the distribution, and what DVPO adds to the actor is how its critic is trained.
+    Because the recursion is linear in each index and the weights sum to one, this equals `Gae` on sum_k w_k Q[k]
+    exactly. So the paper's actor never sees the distribution, and what DVPO adds to it is how its critic is trained;
+    with a `risk` (a tail's mean, a distortion) the weights differ by k and it does see it.
     """
 
     discount: float = 1.0
     decay: float | LengthAdaptive = 0.95
+    risk: Risk = Mean()
 
     def __post_init__(self) -> None:
         check_discount(self.discount, self.decay)
@@ -87,20 +94,14 @@ class QuantileGae(AdvantageRule):
     def estimate(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence) -> Advantages:
         if not isinstance(values.law, Quantiles):
             raise TypeError(f"QuantileGae needs a quantile critic; this one predicts {type(values.law).__name__}")
-        mask = values.mask & batch.sampled_mask & told.all_known[:, None]
-        ensemble = values.law.values.mean(2)
-        ends = values.bootstrap[:, None].expand(-1, ensemble.shape[-1])
-        ends = ends.where(~told.all_known[:, None], 0.0)
-        advantage = quantile_gae(
-            told.paid, ensemble, ends, values.node_index(batch), mask,
-            self.discount, resolve_decay(self.decay, batch),
-        ).mean(-1)  # fmt: skip
-        return Advantages(advantage.where(mask, 0.0), mask, told.all_known & False, rule="quantile_gae")
+        plain = Gae(self.discount, self.decay, self.risk)
+        return replace(plain.estimate(batch, told, values, evidence), rule="quantile_gae")
 
     def check(self, critic: CriticTraits) -> None:
         """Refuse a critic without quantiles."""
-        if not critic.distributional:
+        if not critic.distributional or not predicts(critic, Quantiles):
             raise ValueError(
                 "advantage.use = 'quantile_gae' needs a critic that predicts quantiles;"
                 " set critic=quantile, or advantage=gae"
             )
+        refuse_riskless(self.risk, self.decay, critic, "advantage")

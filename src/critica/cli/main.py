@@ -39,6 +39,8 @@ VERBS = {
     "evaluate": Entry("evaluate", "Evaluate", "measure held-out accuracy, with intervals"),
     "compare": Entry("compare", "Compare", "compare runs prompt by prompt, with intervals"),
     "plan": Entry("plan", "Plan", "say what a training run would do and need, without loading a model"),
+    "critic audit": Entry("critic", "AuditCritic", "measure a critic on fresh states against their true values"),
+    "critic fit": Entry("critic", "FitCritic", "fit a critic to stored rollouts, for `critica train … --critic-from`"),
     "recipes": Entry("recipes", "Recipes", "list the recipes, or show one with the origin of its values"),
     "report": Entry("report", "Report", "write a run's report.html"),
     "policy": Entry("policy", "MakePolicy", "make the tiny policy that ships with Critica"),
@@ -60,7 +62,8 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview(), file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else USAGE
-    name, rest = arguments[0], list(arguments[1:])
+    words = 2 if " ".join(arguments[:2]) in VERBS else 1
+    name, rest = " ".join(arguments[:words]), list(arguments[words:])
     if name == "--version":
         name = "version"
     if name not in VERBS:
@@ -133,5 +136,5 @@ def flag_names(command: type) -> list[str]:
         if dataclasses.is_dataclass(hint):
             names += flag_names(hint)
         elif Positional not in typing.get_args(hint)[1:]:
-            names.append(item.name.replace("_", "-"))
+            names.append(item.name.rstrip("_").replace("_", "-"))  # `from_`: Python keeps `from` for itself
     return names

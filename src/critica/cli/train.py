@@ -29,6 +29,9 @@ class Train:
     # The run folder to make; by default runs/RECIPE-SEED, with a number if there is one already.
     run: Annotated[str, arg(metavar="DIR", help_behavior_hint="")] = ""
 
+    # A folder that `critica critic fit` wrote: the critic starts with its weights.
+    critic_from: Annotated[str, arg(metavar="DIR", help_behavior_hint="")] = ""
+
     # Write the result as JSON to stdout.
     json: bool = False
 
@@ -44,7 +47,8 @@ class Train:
         from critica.training.run import train
 
         quiet_libraries()
-        result = train(recipe, self.folder or free_folder(recipe.name, recipe.seed), reporter=Lines, notify=say)
+        folder = self.folder or free_folder(recipe.name, recipe.seed)
+        result = train(recipe, folder, reporter=Lines, notify=say, critic_from=self.critic_from)
         if self.json:
             show_json(result_json(result))
         else:

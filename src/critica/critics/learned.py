@@ -4,9 +4,10 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -30,6 +31,17 @@ class CriticStartError(ValueError):
 def read_width(reader: Backbone | None, context: CriticContext) -> int:
     """D of the states that a head reads: its body's, or the policy's."""
     return context.policy.width if reader is None else reader.width
+
+
+@runtime_checkable
+class Shaper(Protocol):
+    """A module between a body and a head: it changes the states and may add loss terms of its own."""
+
+    def shape(
+        self, states: Float[Tensor, "S D"], batch: TokenBatch, mask: Bool[Tensor, "N T"]
+    ) -> tuple[Float[Tensor, "S E"], tuple[LossTerm, ...]]: ...
+
+    def settle(self, states: Float[Tensor, "S D"]) -> Float[Tensor, "S E"]: ...
 
 
 class LearnedCritic(ValueCritic):
@@ -77,6 +89,7 @@ class LearnedCritic(ValueCritic):
         self._set_mode(training=True)
         states, terms = self.full(states), []
         for shaper in self.shapers:
+            assert isinstance(shaper, Shaper)
             states, more = shaper.shape(states, batch, targets.mask)
             terms += more
         return (*self.fit(states, batch, targets, values), *terms)
@@ -89,6 +102,7 @@ class LearnedCritic(ValueCritic):
         """States as the head reads them when it predicts: without noise."""
         states = self.full(states)
         for shaper in self.shapers:
+            assert isinstance(shaper, Shaper)
             states = shaper.settle(states)
         return states
 

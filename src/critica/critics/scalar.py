@@ -1,13 +1,17 @@
-"""The scalar critic: one number per token, from a linear head that starts at zero."""
+"""The scalar critic: one number per token, from a head whose output layer starts at zero."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from critica.critics.base import CriticContext, CriticPart, ValueCritic
 from critica.critics.bodies import Body, OwnBody
 from critica.critics.learned import LearnedCritic, read_width
+from critica.critics.regularizers import Regularizer, build_regularizers, check_regularizers
+from critica.functional.random import torch_generator
 from critica.functional.values import clipped_squared_error
 from critica.policies.base import Backbone
 from critica.records.arrays import Scalar, TokenBatch, ValuePrediction, ValueTargets, scatter_sampled
@@ -19,30 +23,53 @@ class ScalarCritic(CriticPart):
     """V(s) = w . h + b, trained on 1/2 (V - target)^2.
 
     `clip` > 0 is PPO's clipped value loss max(err(V), err(V_old +- clip)) (arXiv 1707.06347, in released code); 0: off.
+    `hidden` > 0 puts one ReLU layer of so many units before w. `regularizers` stand between body and head, in order.
     """
 
     body: Body = field(default_factory=OwnBody)
     clip: float = 0.0
+    hidden: int = 0
+    regularizers: tuple[Regularizer, ...] = ()
 
     def __post_init__(self) -> None:
         if self.clip < 0:
             raise ValueError(f"clip cannot be negative, got {self.clip}; 0 switches it off")
+        if self.hidden < 0:
+            raise ValueError(f"hidden counts units, got {self.hidden}; 0 is a linear head")
+        check_regularizers(self.regularizers, self.body)
 
     def build(self, context: CriticContext) -> ValueCritic:
         reader = self.body.build(context.policy)
-        head = nn.Linear(read_width(reader, context), 1)
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-        return LiveScalarCritic(self, reader, head, context)
+        layers, width = build_regularizers(self.regularizers, context, read_width(reader, context))
+        return LiveScalarCritic(self, reader, scalar_head(width, self.hidden, context.seed), context, layers)
+
+
+def scalar_head(width: int, hidden: int, seed: int) -> nn.Module:
+    """A linear head of zeros, or a ReLU layer of drawn weights before one."""
+    output = nn.Linear(hidden or width, 1)
+    nn.init.zeros_(output.weight)
+    nn.init.zeros_(output.bias)
+    if not hidden:
+        return output
+    first, bound = nn.Linear(width, hidden), width**-0.5
+    with torch.no_grad():
+        first.weight.uniform_(-bound, bound, generator=torch_generator(seed, "critic/hidden"))
+        first.bias.zero_()
+    return nn.Sequential(first, nn.ReLU(), output)
 
 
 class LiveScalarCritic(LearnedCritic):
     """A scalar critic with weights."""
 
     def __init__(
-        self, part: ScalarCritic, reader: Backbone | None, head: nn.Linear, context: CriticContext
+        self,
+        part: ScalarCritic,
+        reader: Backbone | None,
+        head: nn.Module,
+        context: CriticContext,
+        layers: Sequence[nn.Module] = (),
     ) -> None:
-        super().__init__(part.body, reader, head, context)
+        super().__init__(part.body, reader, head, context, layers)
         self.part = part
 
     def read(self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]) -> ValuePrediction:
@@ -57,4 +84,3 @@ class LiveScalarCritic(LearnedCritic):
         value = scatter_sampled(self.head(states).squeeze(-1), batch.sampled_mask)
         error = clipped_squared_error(value, targets.values, values.mean, self.part.clip)
         return (LossTerm("value", error, targets.mask, 1.0, TokenMean()),)
-

@@ -153,12 +153,12 @@ def _against(
 def _law_metrics(values: ValuePrediction) -> list[Metric]:
     """Spread and disagreement, for laws that have them."""
     match values.law:
-        case Quantiles(levels=levels, values=curves) if levels.shape[0] > 1:
+        case Quantiles(levels=levels, values=curves):
             seen = curves[values.mask].double()
             near = [int((levels - level).abs().argmin()) for level in (0.1, 0.9)]
             center = seen.mean(1)
             spread, members = center[:, near[1]] - center[:, near[0]], seen.mean(-1)
-            parts = [_mean("critic/quantile_spread", spread)]
+            parts = [_mean("critic/quantile_spread", spread)] if levels.shape[0] > 1 else []
         case Categorical(atoms=atoms, probs=probs):
             members = (probs[values.mask].double() * atoms.double()).sum(-1)
             parts = []

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from critica.functional.categorical import two_hot
 from critica.functional.gather import compact, expand
 from critica.functional.recursion import discounted_suffix_sums
 
@@ -64,3 +65,32 @@ def lambda_mixture_samples(
         future = padded[:, k : k + width, int(index[s])] * powers[k]
         result[:, :, s] = gained + future.where(inside, 0.0)
     return expand(result.where(alive[..., None], 0.0), mask)
+
+
+def lambda_mixture_categorical(
+    rewards: Float[Tensor, "N T"],
+    probs: Float[Tensor, "N T K"],
+    atoms: Float[Tensor, "K"],
+    mask: Bool[Tensor, "N T"],
+    discount: float,
+    decay: float,
+) -> Float[Tensor, "N T K"]:
+    """L_t = project(r_t + discount Z), Z from (1 - decay) P_{t+1} + decay L_{t+1}; at the last token project(r_t).
+
+    The law of the lambda-return on the grid of atoms, without sampling: exact for one reward at the end of an
+    undiscounted row, else each step's projection keeps the mean (inside the grid) and widens the law a little. decay 0
+    is C51's target (arXiv 1707.06887, algorithm 1), decay 1 the coded Monte-Carlo return.
+    """
+    laws, lengths = compact(probs, mask)
+    steps, _ = compact(rewards, mask)
+    width = laws.shape[1]
+    result = torch.zeros_like(laws)
+    later = torch.zeros_like(laws[:, 0]) if width else laws
+    certain = torch.ones_like(steps[:, :1])
+    for t in reversed(range(width)):
+        ahead = decay * later + (1 - decay) * laws[:, t + 1] if t + 1 < width else later
+        moved = two_hot(steps[:, t, None] + discount * atoms, ahead, atoms)
+        last = two_hot(steps[:, t, None], certain, atoms)
+        later = torch.where((lengths == t + 1)[:, None], last, moved).where((lengths > t)[:, None], 0.0)
+        result[:, t] = later
+    return expand(result, mask)

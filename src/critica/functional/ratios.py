@@ -34,6 +34,21 @@ def clipped_surrogate(
     return torch.where(advantage < 0, torch.minimum(loss, -dual * advantage), loss)
 
 
+def shift_clipped_surrogate(
+    ratio: Float[Tensor, "*B"], advantage: Float[Tensor, "*B"], proximal_logprobs: Float[Tensor, "*B"], width: float
+) -> tuple[Float[Tensor, "*B"], Bool[Tensor, "*B"]]:
+    """-min(ratio A, clip(ratio, 1 - width / mu, 1 + width / mu) A), mu = exp(proximal): |pi - mu| <= width.
+
+    The trust region is one of probabilities, not of ratios (DPPO, as used by BPCO, arXiv 2608.23566): a rare token may
+    grow many times over, a likely one hardly. Also which tokens the clip silenced. At mu = 1 it is `clipped_surrogate`
+    with low = high = width; where pi = mu its gradient is REINFORCE's.
+    """
+    reach = width * torch.exp(-proximal_logprobs.detach())
+    inside = torch.minimum(torch.maximum(ratio, 1 - reach), 1 + reach)
+    silenced = ((ratio > 1 + reach) & (advantage > 0)) | ((ratio < 1 - reach) & (advantage < 0))
+    return torch.maximum(-ratio * advantage, -inside * advantage), silenced
+
+
 def clip_fraction(
     ratio: Float[Tensor, "*B"], advantage: Float[Tensor, "*B"], low: float, high: float
 ) -> Bool[Tensor, "*B"]:

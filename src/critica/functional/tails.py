@@ -76,6 +76,23 @@ def tail_curvature(
     return total
 
 
+def optimism(
+    quantiles: Float[Tensor, "*B M K"], target_mean: Float[Tensor, "*B"], temperature: float
+) -> Float[Tensor, "*B"]:
+    """relu(soft max over heads and quantiles of q - mean y), soft max = T log mean_{m,k} exp(q_mk / T).
+
+    A conservatism in the manner of CQL (Kumar et al. 2020, arXiv 2006.04779, eq. 4), adapted by us. CQL pushes down
+    the log-sum-exp of Q over all actions and holds up the action in the data. A state value has no actions; what it
+    has are returns that some head at some quantile holds possible, and the return in the data. So the soft largest of
+    the possible is pushed down, upper quantiles and boastful heads the most, until it no longer exceeds what was
+    seen; where it does not, nothing is pushed: a certain, right prediction costs nothing. T in units of return: large,
+    it is relu(mean q - mean y), the mirror of eq. 7; small, relu(max q - mean y). Gradient flows to `quantiles` only.
+    """
+    flat = quantiles.flatten(-2)
+    soft = temperature * (torch.logsumexp(flat / temperature, -1) - math.log(flat.shape[-1]))
+    return torch.relu(soft - target_mean.detach())
+
+
 def head_consistency(quantiles: Float[Tensor, "*B M K"]) -> Float[Tensor, "*B"]:
     """Mean over the pairs of M heads and over K of (q_n - q_m)^2; 0 for one head (eq. 10).
 

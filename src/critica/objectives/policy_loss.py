@@ -1,5 +1,6 @@
 """The policy's loss: surrogate x mismatch x reduction, plus penalties with weights of their own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jaxtyping import Bool, Float
@@ -7,8 +8,9 @@ from torch import Tensor
 
 from critica.functional.ratios import truncated_importance
 from critica.objectives.penalties import Entropy, ReferenceKl
-from critica.objectives.surrogates import ClippedRatio, PolicyGradient
-from critica.records.arrays import Advantages, Metric, TokenBatch
+from critica.objectives.positive_example import PositiveExamples
+from critica.objectives.surrogates import ClippedRatio, ClippedShift, PolicyGradient
+from critica.records.arrays import Advantages, Metric, RewardBatch, TokenBatch
 from critica.records.evidence import Evidence, ReferenceLogprobs
 from critica.records.losses import LossTerm, Reduction, TokenMean
 
@@ -30,10 +32,10 @@ class PolicyLoss:
     TIS, Yao et al. 2025); 0 switches it off.
     """
 
-    surrogate: ClippedRatio | PolicyGradient
+    surrogate: ClippedRatio | ClippedShift | PolicyGradient
     reduction: Reduction = TokenMean()
     mismatch_cap: float = 2.0
-    penalties: tuple[ReferenceKl | Entropy, ...] = ()
+    penalties: tuple[ReferenceKl | Entropy | PositiveExamples, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mismatch_cap != 0 and self.mismatch_cap < 1:
@@ -49,15 +51,20 @@ class PolicyLoss:
         """Whether any penalty differentiates the entropy."""
         return any(isinstance(penalty, Entropy) for penalty in self.penalties)
 
-    def mask(self, batch: TokenBatch, credit: Advantages) -> Bool[Tensor, "N T"]:
-        """The tokens that count, known before any forward pass: denominators are taken from it."""
-        return credit.mask
+    def masks(self, credit: Advantages, told: RewardBatch) -> Mapping[str, Bool[Tensor, "N T"]]:
+        """The tokens that count in each term, known before any forward pass: denominators are taken from them."""
+        found = {"policy": credit.mask}
+        for penalty in self.penalties:
+            rows = penalty.rows(told)[:, None] if isinstance(penalty, PositiveExamples) else True
+            found[penalty.name] = credit.mask & rows
+        return found
 
     def terms(
-        self, scores: TokenScores, batch: TokenBatch, credit: Advantages, evidence: Evidence
+        self, scores: TokenScores, batch: TokenBatch, credit: Advantages, evidence: Evidence, told: RewardBatch
     ) -> tuple[tuple[LossTerm, ...], tuple[Metric, ...]]:
         """Loss terms of these rows and what to report about them."""
-        mask = self.mask(batch, credit)
+        masks = self.masks(credit, told)
+        mask = masks["policy"]
         values, metrics = self.surrogate.values(
             scores.policy_logprobs, scores.proximal_logprobs, credit.advantage, mask
         )
@@ -68,5 +75,5 @@ class PolicyLoss:
         for penalty in self.penalties:
             reference = evidence[ReferenceLogprobs].logprobs if ReferenceLogprobs in penalty.needs else None
             values = penalty.values(scores.policy_logprobs, scores.entropies, reference)
-            terms.append(LossTerm(penalty.name, values, mask, penalty.weight, self.reduction))
+            terms.append(LossTerm(penalty.name, values, masks[penalty.name], penalty.weight, self.reduction))
         return tuple(terms), metrics

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from critica.functional.ratios import clip_fraction, clipped_surrogate, ratio
+from critica.functional.ratios import clip_fraction, clipped_surrogate, ratio, shift_clipped_surrogate
 from critica.records.arrays import Metric
 
 
@@ -53,3 +53,27 @@ class ClippedRatio:
         values = clipped_surrogate(rho, advantage, self.low, self.high, self.dual or None)
         clipped = clip_fraction(rho.detach(), advantage, self.low, self.high) & mask
         return values, (Metric("policy/clip_fraction", float(clipped.sum()), float(mask.sum())),)
+
+
+@dataclass(frozen=True, slots=True)
+class ClippedShift:
+    """The ratio's clip with a width in probability: |pi - proximal| <= `width` (DPPO, as BPCO uses it: 0.2)."""
+
+    width: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.width < 1:
+            raise ValueError(f"width is a change of probability, in (0, 1), got {self.width}")
+
+    def values(
+        self,
+        policy_logprobs: Float[Tensor, "N T"],
+        proximal_logprobs: Float[Tensor, "N T"],
+        advantage: Float[Tensor, "N T"],
+        mask: Bool[Tensor, "N T"],
+    ) -> tuple[Float[Tensor, "N T"], tuple[Metric, ...]]:
+        """The loss of each token, to be minimized, and the share of tokens whose gradient the clip removed."""
+        rho = ratio(policy_logprobs, proximal_logprobs)
+        values, silenced = shift_clipped_surrogate(rho, advantage, proximal_logprobs, self.width)
+        share = float((silenced & mask).sum())
+        return values, (Metric("policy/clip_fraction", share, float(mask.sum())),)

@@ -6,19 +6,37 @@ from types import MappingProxyType
 from critica.advantages.gae import Gae, LengthAdaptive, QuantileGae
 from critica.advantages.nodes import NodeGae
 from critica.advantages.outcome import Outcome
+from critica.advantages.risk import Cumulative, Cvar, Mean, MinusSpread, Power, Wang, WorstHead
 from critica.advantages.standardized import Standardized
 from critica.advantages.tempo import TreeDifference
+from critica.critics.blend import Blend
 from critica.critics.bodies import OwnBody, SharedTrunk, SmallModel
+from critica.critics.bottleneck import Bottleneck
+from critica.critics.bounded import BoundedCritic
+from critica.critics.categorical import CategoricalCritic
 from critica.critics.counted import GroupMean, LeaveOneOut, NoBaseline
+from critica.critics.ensemble import Ensemble
 from critica.critics.fused_value import FusedValue
+from critica.critics.gaussian import GaussianCritic
 from critica.critics.hista import HiddenNeighbors
+from critica.critics.lagged import Lagged
 from critica.critics.numca import NumberSets
 from critica.critics.posterior import BetaPosterior
+from critica.critics.privileged import Privileged
 from critica.critics.prompt_value import PromptValue
 from critica.critics.quantile import QuantileCritic
 from critica.critics.scalar import ScalarCritic
-from critica.critics.targets import LambdaMixture, LambdaReturn, MonteCarlo, QuantileLambda
+from critica.critics.semantic import SemanticAnchor
+from critica.critics.targets import (
+    CategoricalLambda,
+    GroupQuantiles,
+    LambdaMixture,
+    LambdaReturn,
+    MonteCarlo,
+    QuantileLambda,
+)
 from critica.critics.tempo import PrefixTree
+from critica.curricula.gated import GatedWarmup
 from critica.curricula.stream import Stream
 from critica.environments.arithmetic import Arithmetic
 from critica.environments.binary_tree import BinaryTree
@@ -29,24 +47,31 @@ from critica.environments.mixes import MixEntry
 from critica.environments.reasoning_gym import ReasoningGym
 from critica.environments.two_branch import TwoBranch
 from critica.objectives.penalties import Entropy, ReferenceKl
-from critica.objectives.surrogates import ClippedRatio, PolicyGradient
+from critica.objectives.positive_example import PositiveExamples
+from critica.objectives.surrogates import ClippedRatio, ClippedShift, PolicyGradient
 from critica.policies.part import LocalPolicy
 from critica.recipes.base import Paper, Recipe
 from critica.recipes.beta_baseline import BETA_BASELINE
+from critica.recipes.bpco import BPCO
 from critica.recipes.dapo import DAPO
 from critica.recipes.dr_grpo import DR_GRPO
 from critica.recipes.dvpo import DVPO
 from critica.recipes.espo import ESPO
 from critica.recipes.grpo import GRPO
 from critica.recipes.hista import HISTA
+from critica.recipes.hl_gauss import HL_GAUSS
 from critica.recipes.numca import NUMCA
 from critica.recipes.ppo import PPO
 from critica.recipes.reinforce import REINFORCE
 from critica.recipes.rloo import RLOO
+from critica.recipes.robust_bellman import ROBUST_BELLMAN
+from critica.recipes.stac import STAC
 from critica.recipes.tempo import TEMPO
 from critica.recipes.v0 import V0
 from critica.recipes.v0_5 import V0_5
+from critica.recipes.vapo import VAPO
 from critica.recipes.vc_ppo import VC_PPO
+from critica.recipes.vrpo import VRPO
 from critica.records.losses import Constant, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
 from critica.rewards.base import FailurePolicy
 from critica.rewards.noise import Flip, NoNoise
@@ -59,7 +84,8 @@ from critica.updaters.gradient import Adam
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {recipe.name: recipe for recipe in (
-        REINFORCE, RLOO, GRPO, DR_GRPO, DAPO, PPO, VC_PPO, DVPO, ESPO,
+        REINFORCE, RLOO, GRPO, DR_GRPO, DAPO, PPO, VC_PPO, DVPO, ESPO, VAPO, VRPO,
+        ROBUST_BELLMAN, STAC, HL_GAUSS, BPCO,
         BETA_BASELINE, TEMPO, NUMCA, HISTA, V0, V0_5,
     )}
 )
@@ -78,13 +104,23 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "fused_value": FusedValue,
             "scalar": ScalarCritic,
             "quantile": QuantileCritic,
+            "categorical": CategoricalCritic,
+            "gaussian": GaussianCritic,
+            "bounded": BoundedCritic,
+            "ensemble": Ensemble,
+            "lagged": Lagged,
+            "blend": Blend,
+            "privileged": Privileged,
         },
         "body": {"own": OwnBody, "shared": SharedTrunk, "small": SmallModel},
+        "regularizer": {"bottleneck": Bottleneck, "semantic": SemanticAnchor},
         "target": {
             "monte_carlo": MonteCarlo,
             "lambda_return": LambdaReturn,
             "quantile_lambda": QuantileLambda,
             "lambda_mixture": LambdaMixture,
+            "categorical_lambda": CategoricalLambda,
+            "group_quantiles": GroupQuantiles,
         },
         "advantage": {
             "outcome": Outcome,
@@ -95,14 +131,23 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "node_gae": NodeGae,
         },
         "decay": {"length_adaptive": LengthAdaptive},
-        "surrogate": {"policy_gradient": PolicyGradient, "clipped_ratio": ClippedRatio},
+        "risk": {
+            "mean": Mean,
+            "cvar": Cvar,
+            "wang": Wang,
+            "power": Power,
+            "cumulative": Cumulative,
+            "minus_spread": MinusSpread,
+            "worst_head": WorstHead,
+        },
+        "surrogate": {"policy_gradient": PolicyGradient, "clipped_ratio": ClippedRatio, "clipped_shift": ClippedShift},
         "reduction": {
             "token_mean": TokenMean,
             "sequence_mean_of_token_means": SequenceMeanOfTokenMeans,
             "sequence_mean_of_token_sums": SequenceMeanOfTokenSums,
             "constant": Constant,
         },
-        "penalty": {"reference_kl": ReferenceKl, "entropy": Entropy},
+        "penalty": {"reference_kl": ReferenceKl, "entropy": Entropy, "positive_examples": PositiveExamples},
         "policy": {"local": LocalPolicy},
         "environment": {
             "reasoning_gym": ReasoningGym,
@@ -126,7 +171,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
         "failures": {"at_most": FailurePolicy},
         "admission": {"accept_all": AcceptAll, "informative": Informative},
         "control": {"none": NoControl, "early_stop": EarlyStop},
-        "curriculum": {"stream": Stream},
+        "curriculum": {"stream": Stream, "gated_warmup": GatedWarmup},
         "optimizer": {"adam": Adam},
         "paper": {"paper": Paper},
     }

@@ -29,6 +29,7 @@ class RunManifest:
     environment: str = ""
     noise: str = "none"
     parent_run: str = ""
+    critic_from: str = ""  # the folder whose fitted critic this run started from
     run_id: str = ""  # what tells this run's checkpoints from those of another
     format: int = FORMAT
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from critica.critics.base import CriticContext, Trainable, ValueCritic
+from critica.critics.combine import leaves
 from critica.critics.learned import LearnedCritic
 from critica.curricula.base import Budget
 from critica.environments.base import Environment
@@ -98,9 +99,10 @@ def share_forwards(recipe: Recipe, critic: ValueCritic, observer: Observer) -> N
     learner, tokens = recipe.learner, recipe.learner.tokens_per_microbatch
     if learner.policy_epochs * learner.updates_per_epoch == 1 and not recipe.policy.lora.dropout:
         observer.kept.tokens = tokens
-    if isinstance(critic, LearnedCritic):
-        critic.tokens = tokens
-        critic.kept.tokens = tokens if learner.critic_epochs * learner.updates_per_epoch == 1 else 0
+    for part in leaves(critic):
+        if isinstance(part, LearnedCritic):
+            part.tokens = tokens
+            part.kept.tokens = tokens if learner.critic_epochs * learner.updates_per_epoch == 1 else 0
 
 
 def refuse_half_precision(optimizers: tuple[Optimizer, Optimizer | None]) -> None:

@@ -2,14 +2,13 @@
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from critica.critics.base import Trainable, ValueCritic
-from critica.critics.learned import LearnedCritic
 from critica.curricula.base import Request, Stage
 from critica.evaluation.critic_laws import law_points
 from critica.evaluation.critic_panel import (
@@ -20,15 +19,14 @@ from critica.evaluation.critic_panel import (
     slices_by_length,
     slices_by_place,
 )
-from critica.evaluation.critic_truth import Place, choose_places, continued_outcomes, name_of, weights_of
+from critica.evaluation.critic_truth import Place, choose_places
 from critica.evaluation.measure import clean_outcomes
 from critica.functional.groups import group_mean
-from critica.functional.plasticity import dormant_share, effective_rank, weight_norm
 from critica.policies.base import SampleLimits
 from critica.policies.numerics import configure
 from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction
 from critica.records.critic_report import AuditedState, CriticReport, Price
-from critica.records.evidence import Evidence, HiddenStates
+from critica.records.evidence import Evidence
 from critica.records.supervision import Reward
 from critica.records.words import Group, Task
 from critica.rewards.noise import NoiseModel
@@ -36,18 +34,20 @@ from critica.rollout.gather import Supervision, collect, score
 from critica.rollout.place import place
 from critica.rollout.tokenize import tokenize
 from critica.training.critic_target import CriticTarget, open_target
+from critica.training.critic_truths import AuditProblem, Truths, bare_prompts, order_in_group, truths_of
 from critica.training.observe import Observer
+from critica.training.plasticity import plasticity
 
 AUDIT_SEED = 90_210  # no continuation shares its random numbers with a training sample
 STEP = 0
-FEATURE_ROWS = 128  # answers whose features the plasticity readings are taken from
 
 
 @dataclass(frozen=True, slots=True)
 class AuditPlan:
     """How much is sampled: held-out prompts, siblings of each, of which `answers` are cut at `positions` places each.
 
-    Every place is continued `continuations` times, and so is every bare prompt.
+    Every place is continued `continuations` times, and so is every bare prompt; with `exact`, which token games alone
+    allow, every continuation is walked instead.
     """
 
     prompts: int = 64
@@ -56,12 +56,13 @@ class AuditPlan:
     positions: int = 5
     continuations: int = 32
     seed: int = AUDIT_SEED
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if min(self.prompts, self.samples, self.answers, self.positions) < 1 or self.continuations < 2:
-            raise ValueError("an audit needs at least one prompt, sample, answer and position, and two continuations")
+            raise AuditProblem("an audit needs at least one prompt, sample, answer and position, and two continuations")
         if self.answers > self.samples:
-            raise ValueError(f"--answers {self.answers} of --samples {self.samples}: there are not so many")
+            raise AuditProblem(f"--answers {self.answers} of --samples {self.samples}: there are not so many")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def audit_critic(
     target: str | Path,
     policy: str = "",
     environment: str = "",
-    plan: AuditPlan = AuditPlan(),  # noqa: B008
+    plan: AuditPlan = AuditPlan(),
     step: int | None = None,
     noise: NoiseModel | None = None,
 ) -> CriticReport:
@@ -109,13 +110,12 @@ def _audit(opened: CriticTarget, target: str, policy: str, plan: AuditPlan, nois
     asked = ask(opened, plan, limit, noise)
     rows = [n for n, t in enumerate(order_in_group(asked.batch)) if t < plan.answers]
     places = choose_places(asked.batch, asked.tasks, rows, plan.positions, limit, plan.seed)
-    temperature = opened.recipe.sampling.temperature
-    fresh = continued_outcomes(opened.policy, opened.source, places, plan.continuations, temperature, plan.seed)
+    truths = truths_of(opened, places, plan.continuations, plan.seed, plan.exact, limit)
     clean, _ = clean_outcomes(asked.batch, asked.rewards)
-    states = states_of(asked, places, fresh, clean.numpy(), opened)
-    prompts = bare_prompts(asked, limit)
-    promise = continued_outcomes(opened.policy, opened.source, prompts, plan.continuations, temperature, plan.seed)
-    predicted = predictions(asked, places, promise)
+    states = states_of(asked, places, truths, clean.numpy(), opened)
+    prompts = bare_prompts(asked.batch, asked.tasks, limit)
+    promise = truths_of(opened, prompts, plan.continuations, plan.seed, plan.exact, limit)
+    predicted = predictions(asked, places, promise.means)
     mine, group = predicted[0].value, predicted[1].value
     return CriticReport(
         target=target,
@@ -129,7 +129,7 @@ def _audit(opened: CriticTarget, target: str, policy: str, plan: AuditPlan, nois
         prompts=plan.prompts,
         samples_per_prompt=plan.samples,
         continuations=plan.continuations,
-        truth=f"{plan.continuations} fresh continuations of each state",
+        truth=truths.how,
         seed=plan.seed,
         low=states.low,
         high=states.high,
@@ -138,7 +138,7 @@ def _audit(opened: CriticTarget, target: str, policy: str, plan: AuditPlan, nois
         by_place=slices_by_place(states, mine, group),
         by_length=slices_by_length(states, mine, group),
         reliability=reliability(states, mine),
-        plasticity=plasticity(opened.critic, asked),
+        plasticity=tuple((m.name, m.value) for m in plasticity(opened.critic, asked.batch, asked.evidence)),
         price=price(opened.critic, asked),
         states=audited(places, states, mine, group),
     )
@@ -167,18 +167,8 @@ def ask(opened: CriticTarget, plan: AuditPlan, limit: int, noise: NoiseModel) ->
     return Asked(tuple(groups), rewards, batch, told, evidence, values, seconds, sampling_seconds)
 
 
-def order_in_group(batch: TokenBatch) -> list[int]:
-    """Each row's number among its siblings."""
-    seen: dict[int, int] = {}
-    order = []
-    for group in batch.group_index.tolist():
-        order.append(seen.get(group, 0))
-        seen[group] = order[-1] + 1
-    return order
-
-
 def states_of(
-    asked: Asked, places: tuple[Place, ...], fresh: np.ndarray, clean: np.ndarray, opened: CriticTarget
+    asked: Asked, places: tuple[Place, ...], truths: Truths, clean: np.ndarray, opened: CriticTarget
 ) -> AuditedStates:
     """The places and what came of their continuations."""
     rows = [item.row for item in places]
@@ -188,28 +178,12 @@ def states_of(
         place=np.array([item.offset / item.length for item in places]),
         length=np.array([item.length for item in places]),
         own=clean[rows].astype(np.float64),
-        outcomes=fresh,
-        weights=weights_of(fresh),
-        sampled=True,
+        outcomes=truths.outcomes,
+        weights=truths.weights,
+        sampled=truths.sampled,
         low=float(opened.source.low),
         high=float(opened.source.high),
     )
-
-
-def bare_prompts(asked: Asked, limit: int) -> tuple[Place, ...]:
-    """The state before the first token of each group's first row, with random numbers of its own."""
-    firsts = [n for n, order in enumerate(order_in_group(asked.batch)) if order == 0]
-    found = choose_places(asked.batch, asked.tasks, firsts, 1, limit, seed=0)
-    whole = []
-    for item in found:
-        start = item.column - item.offset
-        whole.append(
-            replace(
-                item, offset=0, column=start, prefix_ids=item.prefix_ids[:start], written_ids=(), room=limit,
-                stream=(name_of(item.task), -1),
-            )
-        )  # fmt: skip
-    return tuple(whole)
 
 
 def predictions(asked: Asked, places: tuple[Place, ...], promise: np.ndarray) -> tuple[Predicted, ...]:
@@ -218,7 +192,7 @@ def predictions(asked: Asked, places: tuple[Place, ...], promise: np.ndarray) ->
     columns = torch.tensor([item.column for item in places])
     silent = ~asked.values.mask[rows, columns]
     if bool(silent.any()):
-        raise ValueError(
+        raise AuditProblem(
             f"the critic says nothing about {int(silent.sum())} of {len(places)} audited states: a counted critic"
             " needs more --samples of each prompt with a known outcome"
         )
@@ -231,10 +205,10 @@ def predictions(asked: Asked, places: tuple[Place, ...], promise: np.ndarray) ->
     _, index = np.unique(prompt, return_inverse=True)
     return (
         critic,
-        Predicted.of_points("group mean", "mean told reward of the prompt's samples, the answer itself included", group),
+        Predicted.of_points("group mean", "mean told reward of the prompt's samples, its own included", group),
         Predicted.of_points(
             "prompt value", "mean of fresh answers to the bare prompt: the best that knows nothing of the answer",
-            np.nanmean(promise, 1)[index],
+            promise[index],
         ),
     )  # fmt: skip
 
@@ -251,21 +225,6 @@ def audited(
         )
         for i, item in enumerate(places)
     )  # fmt: skip
-
-
-def plasticity(critic: ValueCritic, asked: Asked) -> tuple[tuple[str, float], ...]:
-    """Dormant units, rank of the features, norm of the weights; nothing for a critic without weights."""
-    if not isinstance(critic, LearnedCritic):
-        return ()
-    with torch.no_grad():
-        few = asked.batch.select(torch.arange(min(FEATURE_ROWS, asked.batch.rows)))
-        states = asked.evidence[HiddenStates].states if critic.body is None else critic.states(few)
-        features = critic.shaped(states.detach())
-    return (
-        ("critic/dormant_units", dormant_share(features)),
-        ("critic/feature_rank", effective_rank(features)),
-        ("critic/weight_norm", weight_norm([weight for _, weight in critic.trainable()])),
-    )
 
 
 def price(critic: ValueCritic, asked: Asked) -> Price:

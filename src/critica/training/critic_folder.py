@@ -80,11 +80,6 @@ class CriticFolder:
         """A fitted critic has weights and no memory; the path of none."""
         return self.path / "memory.json"
 
-    @property
-    def best_update(self) -> int:
-        """After how many updates it was best."""
-        return self.manifest.best_update
-
 
 def is_critic_folder(path: Path) -> bool:
     """Whether a finished fit is here."""

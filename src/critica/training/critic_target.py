@@ -64,7 +64,8 @@ def open_target(target: str | Path, policy: str = "", environment: str = "", ste
     where = config.build(HELD_OUT_SEED)
     source = recipe.reward.build(where, recipe.workers)
     try:
-        context = CriticContext(chosen, stream_key(recipe.seed, "critic") % 2**63, source.low, source.high)
+        low = recipe.control.lowest(source.low)  # as when it was trained: a head may be made for this range
+        context = CriticContext(chosen, stream_key(recipe.seed, "critic") % 2**63, low, source.high)
         critic = recipe.critic.build(context)
         _restore(critic, kept)
     except BaseException:
@@ -84,7 +85,7 @@ def _find(path: Path, step: int | None) -> Kept:
         )  # fmt: skip
     if is_critic_folder(path):
         folder = CriticFolder.open(path)
-        return Kept(folder.recipe, folder.weights, folder.memory, folder.manifest.policy, folder.best_update, 0)
+        return Kept(folder.recipe, folder.weights, folder.memory, folder.manifest.policy, 0, 0)
     raise NoCriticHere(
         f"{path} holds no critic: name a run folder (it has a run.json) or a folder that `critica critic fit` wrote"
         " (it has a critic.json)"

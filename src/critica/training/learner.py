@@ -34,6 +34,7 @@ from critica.records.evidence import Evidence, ProximalLogprobs, ReferenceLogpro
 from critica.records.losses import LossTerm, TokenMean
 from critica.training.batching import update_rows
 from critica.training.optimizer import Optimizer
+from critica.training.plasticity import EVERY, plasticity
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Lesson:
     evidence: Evidence
 
     def select(self, rows: Tensor) -> "Lesson":
-        """These rows, trimmed to the longest of them; `told` stays whole, no loss reads it."""
+        """These rows, trimmed to the longest of them."""
         batch = self.batch.select(rows)
         width = batch.token_ids.shape[1]
         credit = replace(
@@ -70,12 +71,22 @@ class Lesson:
         values = replace(
             self.values, mean=self.values.mean[rows, :width], mask=self.values.mask[rows, :width],
             bootstrap=self.values.bootstrap[rows], law=Point(), bootstrap_law=Point(), support=None,
+            nodes=None if self.values.nodes is None else self.values.nodes[rows, :width],
         )  # fmt: skip
         items = []
         for item in self.evidence:
             if isinstance(item, ProximalLogprobs | ReferenceLogprobs):
                 items.append(replace(item, logprobs=item.logprobs[rows, :width]))
-        return Lesson(batch, self.told, credit, select_targets(self.targets, rows, width), values, Evidence(*items))
+        told, targets = select_told(self.told, rows, width), select_targets(self.targets, rows, width)
+        return Lesson(batch, told, credit, targets, values, Evidence(*items))
+
+
+def select_told(told: RewardBatch, rows: Tensor, width: int) -> RewardBatch:
+    """These rows of what was told."""
+    return replace(
+        told, outcome=told.outcome[rows], known=told.known[rows], confidence=told.confidence[rows],
+        per_token=told.per_token[rows, :width],
+    )  # fmt: skip
 
 
 def select_targets(targets: ValueTargets | None, rows: Tensor, width: int) -> ValueTargets | None:
@@ -141,6 +152,8 @@ class Learner:
                 reports += self._critic_step(lesson, rows, critic)
         if stage.critic and isinstance(self.critic, Remembering):
             self.critic.remember(lesson.batch, lesson.told)
+        if critic is not None and step % EVERY == 0:
+            reports += plasticity(critic, lesson.batch, lesson.evidence)
         return merge_metrics(reports)
 
     def _parts(self, lesson: Lesson, epochs: int, step: int, who: str) -> list[Tensor]:
@@ -152,14 +165,14 @@ class Learner:
 
     def _policy_step(self, lesson: Lesson, rows: Tensor, critic: Trainable | None, learns: bool) -> list[Metric]:
         """One optimizer step of the policy, and of a critic that reads its trunk."""
-        counts = Denominators(lesson, rows)
+        counts = Denominators(lesson, rows, self.objective)
         reports: list[Metric] = []
         for part in self._pieces(lesson, rows):
             states = self._policy_states(part.batch, with_gradient=learns)
             losses: list[Tensor] = []
             if learns:
                 scores = self._scores(part, states)
-                terms, metrics = self.objective.terms(scores, part.batch, part.credit, part.evidence)
+                terms, metrics = self.objective.terms(scores, part.batch, part.credit, part.evidence, part.told)
                 reports += [*metrics, *score_metrics(scores, part)]
                 losses += [counts.reduce(term, counts.policy(term)) for term in terms]
             if critic is not None and part.targets is not None:
@@ -175,7 +188,7 @@ class Learner:
 
     def _critic_step(self, lesson: Lesson, rows: Tensor, critic: Trainable) -> list[Metric]:
         """One optimizer step of a critic with a body of its own."""
-        counts = Denominators(lesson, rows)
+        counts = Denominators(lesson, rows, self.objective)
         for part in self._pieces(lesson, rows):
             assert part.targets is not None
             terms = critic.loss(critic.states(part.batch), part.batch, part.targets, part.values)
@@ -226,14 +239,15 @@ class Learner:
 class Denominators:
     """What a loss is divided by, counted over every row of one optimizer step, however it is cut."""
 
-    def __init__(self, lesson: Lesson, rows: Tensor) -> None:
-        self._policy_mask = lesson.credit.mask[rows]
+    def __init__(self, lesson: Lesson, rows: Tensor, objective: PolicyLoss) -> None:
+        masks = objective.masks(lesson.credit, lesson.told)
+        self._policy_masks = {name: mask[rows] for name, mask in masks.items()}
         self._critic_mask = lesson.targets.mask[rows] if lesson.targets is not None else None
         self._losses: dict[str, float] = {}
 
     def policy(self, term: LossTerm) -> float:
-        """For a term of the objective, by its own reduction."""
-        return denominator(self._policy_mask, term.reduction)
+        """For a term of the objective, by its own mask and reduction."""
+        return denominator(self._policy_masks[term.name], term.reduction)
 
     def critic(self) -> float:
         """For a term of the critic: the step's target tokens."""

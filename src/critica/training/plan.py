@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from critica.critics.bodies import OwnBody, SharedTrunk, SmallModel
-from critica.critics.quantile import QuantileCritic
-from critica.critics.scalar import ScalarCritic
+from critica.critics.combine import body_of as body_of_part
+from critica.critics.sizes import head_parameters, holdings, law_numbers
 from critica.objectives.surrogates import ClippedRatio
 from critica.policies.shape import ModelShape, read_shape
 from critica.recipes.base import Recipe
@@ -86,27 +86,24 @@ def trained_parameters(recipe: Recipe, shape: ModelShape) -> int:
 
 
 def law_bytes(recipe: Recipe, cells: int) -> float:
-    """fp32 quantiles of every head, and the samples and weights of their targets, on every cell of the step's grid."""
-    critic = recipe.critic
-    return 4.0 * cells * critic.quantiles * (critic.heads + 3) if isinstance(critic, QuantileCritic) else 0.0
+    """fp32 numbers of every law, and the samples and weights of its targets, on every cell of the step's grid."""
+    return 4.0 * cells * sum(one.trained * law_numbers(one.part) for one in holdings(recipe.critic))
 
 
 def body_of(recipe: Recipe) -> OwnBody | SharedTrunk | SmallModel | None:
-    """Where the critic reads its features; None for a counted critic."""
-    critic = recipe.critic
-    return critic.body if isinstance(critic, ScalarCritic | QuantileCritic) else None
+    """Where the critic (the first that learns, of several) reads its features; None for one that counts."""
+    return next((body_of_part(one.part) for one in holdings(recipe.critic)), None)
 
 
 def critic_parameters(recipe: Recipe, shape: ModelShape) -> int:
     """Numbers that the critic trains."""
-    critic, body = recipe.critic, body_of(recipe)
-    if body is None:
-        return 0
-    read = read_shape(body.path) if isinstance(body, SmallModel) else shape
-    trunk = 0 if isinstance(body, SharedTrunk) else read.body_parameters
-    if isinstance(critic, QuantileCritic):
-        return trunk + critic.heads * (critic.hidden * (read.width + 1 + critic.quantiles) + critic.quantiles)
-    return trunk + read.width + 1
+    total = 0
+    for one in holdings(recipe.critic):
+        body = body_of_part(one.part)
+        read = read_shape(body.path) if isinstance(body, SmallModel) else shape
+        trunk = 0 if isinstance(body, SharedTrunk) else read.body_parameters
+        total += one.trained * (trunk + head_parameters(one.part, read.width))
+    return total
 
 
 def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:

@@ -32,6 +32,7 @@ from critica.training.rates import with_rates
 from critica.training.rehearsal import rehearse
 from critica.training.saved_recipe import changed, changes_since, config_text, recipe_of, refuse_foreign
 from critica.training.saving import CONFIG, Saver
+from critica.training.warm_start_critic import warm_start_critic
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,13 @@ def train(
     reporter: ReporterFactory = lambda steps, done: Silent(),
     notify: Notify = quiet,
     parent: str = "",
+    critic_from: str = "",
 ) -> TrainResult:
-    """Train by this recipe into a new run folder. Raises `RunFolderBusy` if it already holds a run."""
+    """Train by this recipe into a new run folder. Raises `RunFolderBusy` if it already holds a run.
+
+    `critic_from` is a folder that `critica critic fit` wrote: the critic starts with its weights. The run's first
+    checkpoint holds them, so that a resume needs the folder no more.
+    """
     configure(threads_of(recipe))
     recipe = with_rates(recipe)
     refuse_too_large(recipe)
@@ -84,7 +90,8 @@ def train(
     assembly = assemble(recipe)  # before the folder: what cannot be built leaves no run behind
     try:
         check_parts(recipe, assembly, notify)
-        manifest = manifest_of(recipe, assembly.environment.name, parent)
+        start_critic(recipe, assembly, critic_from, notify)
+        manifest = manifest_of(recipe, assembly.environment.name, parent, critic_from)
         with RunFolder.create(run, manifest, config_text(recipe)) as store, training_matmuls():
             return _train(recipe, assembly, store, Progress(), reporter, notify)
     finally:
@@ -112,6 +119,8 @@ def resume(
         try:
             check_parts(recipe, assembly, notify)
             progress = assembly.state.load(found.path) if found else Progress()
+            if found is None:  # stopped before its first checkpoint: it starts as it started
+                start_critic(recipe, assembly, store.manifest.critic_from, notify)
             if recipe.steps < progress.step:
                 raise StepsBehind(
                     f"{run} is at step {progress.step} and {recipe.steps} steps were asked for: name more with"
@@ -147,6 +156,13 @@ def say_where_from(store: RunFolder, recipe: Recipe, found: VerifiedCheckpoint, 
     changes = changes_since(found.path, recipe)
     if changes:
         notify("changed since that checkpoint, so this is no longer the run of one config: " + "; ".join(changes))
+
+
+def start_critic(recipe: Recipe, assembly: Assembly, folder: str, notify: Notify) -> None:
+    """Give the critic the weights of a fitted one, if one was named."""
+    if folder:
+        for warning in warm_start_critic(assembly.state.critic, recipe, folder):
+            notify(warning)
 
 
 def check_parts(recipe: Recipe, assembly: Assembly, notify: Notify) -> None:
@@ -199,7 +215,7 @@ def activity(clock: Clock, assembly: Assembly, saver: Saver) -> str:
     return f"step {clock.step}: {stage} for {seconds:.0f} s{': ' + waiting if waiting else ''}"
 
 
-def manifest_of(recipe: Recipe, environment: str, parent: str = "") -> RunManifest:
+def manifest_of(recipe: Recipe, environment: str, parent: str = "", critic_from: str = "") -> RunManifest:
     """What identifies this run; `environment` is the live environment's name."""
     return RunManifest(
         recipe=recipe.name,
@@ -214,5 +230,6 @@ def manifest_of(recipe: Recipe, environment: str, parent: str = "") -> RunManife
         environment=environment,
         noise=recipe.noise.name,
         parent_run=parent,
+        critic_from=critic_from,
         run_id=uuid.uuid4().hex,
     )

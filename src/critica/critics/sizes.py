@@ -1,0 +1,79 @@
+"""How many numbers a critic's head holds, and how many critics a combination is: what a plan needs before any model."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from critica.critics.base import CriticPart
+from critica.critics.blend import Blend
+from critica.critics.bottleneck import Bottleneck
+from critica.critics.bounded import BoundedCritic
+from critica.critics.categorical import CategoricalCritic
+from critica.critics.ensemble import Ensemble
+from critica.critics.gaussian import GaussianCritic
+from critica.critics.lagged import Lagged
+from critica.critics.privileged import Privileged
+from critica.critics.quantile import QuantileCritic
+from critica.critics.scalar import ScalarCritic
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A learned critic inside of a configuration: how often its weights are trained, and how often held in all."""
+
+    part: CriticPart
+    trained: int
+    held: int
+
+
+def holdings(part: CriticPart, trained: int = 1, held: int = 1) -> Iterator[Holding]:
+    """The learned critics that a configuration builds; none for one that counts, or for a user's own."""
+    match part:
+        case Ensemble(critic=inner, members=members):
+            yield from holdings(inner, trained * members, held * members)
+        case Lagged(critic=inner):
+            yield from holdings(inner, trained, 2 * held)
+        case Privileged(critic=inner):
+            yield from holdings(inner, trained, held)
+        case Blend(first=first, second=second):
+            yield from holdings(first, trained, held)
+            yield from holdings(second, trained, held)
+        case ScalarCritic() | BoundedCritic() | QuantileCritic() | CategoricalCritic() | GaussianCritic():
+            yield Holding(part, trained, held)
+        case _:
+            return
+
+
+def head_parameters(part: CriticPart, width: int) -> int:
+    """Numbers trained beside the body of a learned critic that reads states of this width; 0 for any other."""
+    layers = 0
+    if isinstance(part, ScalarCritic | BoundedCritic | QuantileCritic | CategoricalCritic | GaussianCritic):
+        for regularizer in part.regularizers:
+            layers += 2 * regularizer.latent * (width + 1) if isinstance(regularizer, Bottleneck) else 0
+            width = regularizer.reaches(width)
+    return layers + output_parameters(part, width)
+
+
+def output_parameters(part: CriticPart, width: int) -> int:
+    """The same without regularizers."""
+    match part:
+        case ScalarCritic(hidden=hidden) | BoundedCritic(hidden=hidden):
+            return hidden * (width + 1) + (hidden or width) + 1
+        case QuantileCritic(heads=heads, quantiles=quantiles, hidden=hidden):
+            return heads * (hidden * (width + 1 + quantiles) + quantiles)
+        case CategoricalCritic(atoms=atoms):
+            return atoms * (width + 1)
+        case GaussianCritic(hidden=hidden, fixed=fixed):
+            return hidden * (width + 1) + (hidden + 1) * (1 if fixed else 2)
+        case _:
+            return 0
+
+
+def law_numbers(part: CriticPart) -> int:
+    """Numbers per token that a law takes on the step's grid: its values, and samples and weights of its targets."""
+    match part:
+        case QuantileCritic(heads=heads, quantiles=quantiles):
+            return quantiles * (heads + 3)
+        case CategoricalCritic(atoms=atoms):
+            return atoms * 4
+        case _:
+            return 0
