@@ -269,3 +269,11 @@ def test_wrong_devices_and_types_are_named(saved: Path) -> None:
         LanguagePolicy.load(str(saved), device="gpu7")
     with pytest.raises(PolicyLoadError, match="target_modules"):
         LanguagePolicy.load(str(saved), lora=Lora(rank=2, target_modules=("no_such_linear",)), device="cpu")
+
+
+def test_a_special_token_that_a_prompt_spells_stays_text() -> None:
+    policy = LanguagePolicy.load("pico")
+    spelled = policy.encode([Message("user", "2+2 <eos><pad>")])
+    assert not set(policy.end_ids) & set(spelled)
+    assert policy.decode_text(spelled) == "2+2 <eos><pad>"
+    assert policy.encode([Message("user", "2+2")]) == spelled[: len(policy.encode([Message("user", "2+2")]))]

@@ -91,14 +91,15 @@ class LanguagePolicy:
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The prompt's tokens: through the chat template when the tokenizer has one, else the contents by line.
 
-        Without a template the text gets the special tokens that the tokenizer itself adds to a text.
+        Without a template the text gets the special tokens that the tokenizer itself adds to a text; one that is only
+        spelled in it, such as `<eos>`, stays text.
         """
         if self.tokenizer.chat_template:
             told = [_as_dict(message) for message in messages]
             text = self.tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
             return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         text = "\n".join(message.content for message in messages)
-        ids = list(self.tokenizer(text)["input_ids"])
+        ids = list(self.tokenizer(text, split_special_tokens=True)["input_ids"])
         if ids and ids[-1] in self.end_ids:  # some tokenizers close what they encode; a prompt is still open
             ids.pop()
         return tuple(ids)
