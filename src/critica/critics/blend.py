@@ -37,6 +37,11 @@ class Blend(CriticPart):
         return self.first.group_based or self.second.group_based
 
     @property
+    def flat(self) -> bool:  # type: ignore[override]
+        """Whether both say one value an answer."""
+        return self.first.flat and self.second.flat
+
+    @property
     def distributional(self) -> bool:  # type: ignore[override]
         """Never: two laws blended are no law of either kind."""
         return False

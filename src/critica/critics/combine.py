@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from critica.advantages.laws import DeclaresLaw
 from critica.critics.base import CriticPart, Remembering, Trainable, ValueCritic
 from critica.critics.bodies import Body, SharedTrunk
 from critica.critics.scalar import ScalarCritic
-from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction, ValueTargets
+from critica.records.arrays import Law, Point, RewardBatch, TokenBatch, ValuePrediction, ValueTargets
 from critica.records.losses import LossTerm
 from critica.records.protocols import Stateful
 
@@ -52,6 +53,42 @@ def refuse_clip(part: CriticPart, owner: str) -> None:
             f"{owner} predicts something else than the critic inside, so a clip around the prediction would hold that"
             " critic at the wrong place; set its clip=0"
         )
+
+
+class Around(CriticPart):
+    """A configuration around another one, `critic`: what the critic inside can do, so can this one."""
+
+    critic: CriticPart
+
+    @property
+    def group_based(self) -> bool:  # type: ignore[override]
+        """As the critic inside."""
+        return self.critic.group_based
+
+    @property
+    def flat(self) -> bool:  # type: ignore[override]
+        """As the critic inside."""
+        return self.critic.flat
+
+    @property
+    def distributional(self) -> bool:  # type: ignore[override]
+        """As the critic inside."""
+        return self.critic.distributional
+
+    @property
+    def needs_distributional_targets(self) -> bool:
+        """As the critic inside."""
+        return self.critic.needs_distributional_targets
+
+    @property
+    def inner_law(self) -> type[Law]:
+        """The law of the critic inside; a point, if it does not say."""
+        return self.critic.law if isinstance(self.critic, DeclaresLaw) else Point
+
+    @property
+    def law(self) -> type[Law]:
+        """As the critic inside."""
+        return self.inner_law
 
 
 class Combination(ValueCritic):

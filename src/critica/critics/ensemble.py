@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from critica.advantages.laws import DeclaresLaw
 from critica.critics.base import CriticContext, CriticPart, ValueCritic
-from critica.critics.combine import Learning, refuse_clip, require_trainable
+from critica.critics.combine import Around, Learning, refuse_clip, require_trainable
 from critica.critics.scalar import ScalarCritic
 from critica.functional.gaussian import pooled_gaussian
 from critica.functional.random import stream_key, uniforms
@@ -27,7 +26,7 @@ from critica.records.losses import LossTerm
 
 
 @dataclass(frozen=True, slots=True)
-class Ensemble(CriticPart):
+class Ensemble(Around):
     """V(s) = mean of `members` critics; their law is the members' laws side by side, so disagreement can be read off.
 
     Members are built from seeds of their own, and each learns from a trajectory with probability `share` (drawn by
@@ -51,25 +50,9 @@ class Ensemble(CriticPart):
         refuse_clip(self.critic, "an ensemble")
 
     @property
-    def group_based(self) -> bool:  # type: ignore[override]
-        """Never: members learn."""
-        return False
-
-    @property
-    def distributional(self) -> bool:  # type: ignore[override]
-        """Whether its members learn from laws."""
-        return self.critic.distributional
-
-    @property
-    def needs_distributional_targets(self) -> bool:
-        """As its members."""
-        return self.critic.needs_distributional_targets
-
-    @property
     def law(self) -> type[Law]:
         """The members' law; points become the quantiles of M heads."""
-        inner = self.critic.law if isinstance(self.critic, DeclaresLaw) else Point
-        return Quantiles if inner is Point else inner
+        return Quantiles if self.inner_law is Point else self.inner_law
 
     def build(self, context: CriticContext) -> ValueCritic:
         members = []

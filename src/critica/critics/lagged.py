@@ -7,16 +7,15 @@ from typing import Any
 
 import torch
 
-from critica.advantages.laws import DeclaresLaw
 from critica.critics.base import CriticContext, CriticPart, ValueCritic
-from critica.critics.combine import Learning, refuse_clip, require_trainable
+from critica.critics.combine import Around, Learning, refuse_clip, require_trainable
 from critica.critics.scalar import ScalarCritic
-from critica.records.arrays import Law, Point, RewardBatch, TokenBatch, ValuePrediction
+from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction
 from critica.records.evidence import Evidence
 
 
 @dataclass(frozen=True, slots=True)
-class Lagged(CriticPart):
+class Lagged(Around):
     """V from weights w' that follow the learning weights w: w' <- w' + rate (w - w') after each step (Polyak).
 
     The target network of DDPG (arXiv 1509.02971), for credit too: the copy gives both the advantage's values and what
@@ -33,26 +32,6 @@ class Lagged(CriticPart):
         if not 0 < self.rate <= 1:
             raise ValueError(f"rate is the share of the way taken in a step, in (0, 1], got {self.rate}")
         refuse_clip(self.critic, "a lagged critic")
-
-    @property
-    def group_based(self) -> bool:  # type: ignore[override]
-        """As the critic inside."""
-        return self.critic.group_based
-
-    @property
-    def distributional(self) -> bool:  # type: ignore[override]
-        """As the critic inside."""
-        return self.critic.distributional
-
-    @property
-    def needs_distributional_targets(self) -> bool:
-        """As the critic inside."""
-        return self.critic.needs_distributional_targets
-
-    @property
-    def law(self) -> type[Law]:
-        """As the critic inside."""
-        return self.critic.law if isinstance(self.critic, DeclaresLaw) else Point
 
     def build(self, context: CriticContext) -> ValueCritic:
         live, copy = self.critic.build(context), self.critic.build(context)

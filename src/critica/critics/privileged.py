@@ -8,16 +8,14 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from critica.advantages.laws import DeclaresLaw
 from critica.critics.base import CriticContext, CriticPart, ValueCritic
-from critica.critics.combine import Learning, reads_policy, refuse_clip, require_trainable
+from critica.critics.combine import Around, Learning, reads_policy, refuse_clip, require_trainable
 from critica.critics.scalar import ScalarCritic
 from critica.policies.base import Policy
 from critica.records.arrays import (
     Categorical,
     Gaussian,
     Law,
-    Point,
     Quantiles,
     RewardBatch,
     TokenBatch,
@@ -37,7 +35,7 @@ class HasContextLength(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Privileged(CriticPart):
+class Privileged(Around):
     """V(s, answer): the critic's context is the task's prompt with its reference answer told in front of it.
 
     Policy gradients stay unbiased: a baseline may know anything but the action (asymmetric actor-critic, Pinto et al.
@@ -69,26 +67,6 @@ class Privileged(CriticPart):
                 f"template {self.template!r} may have {{answer}} in it, and no other braces ({error})"
             ) from error
         refuse_clip(self.critic, "a privileged critic")
-
-    @property
-    def group_based(self) -> bool:  # type: ignore[override]
-        """Never: it learns."""
-        return False
-
-    @property
-    def distributional(self) -> bool:  # type: ignore[override]
-        """As the critic inside."""
-        return self.critic.distributional
-
-    @property
-    def needs_distributional_targets(self) -> bool:
-        """As the critic inside."""
-        return self.critic.needs_distributional_targets
-
-    @property
-    def law(self) -> type[Law]:
-        """As the critic inside."""
-        return self.critic.law if isinstance(self.critic, DeclaresLaw) else Point
 
     def build(self, context: CriticContext) -> ValueCritic:
         inner = self.critic.build(context)
