@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from critica.functional.stopping import gives_up, smoothed, standardized_regret, steered, surrogate_regret
+from critica.functional.stopping import (
+    gives_up,
+    moments,
+    smoothed,
+    standardized_regret,
+    steered,
+    steered_hazard,
+    surrogate_regret,
+)
 
 
 def test_regret_is_the_gap_of_log_probs_and_zero_for_the_likeliest_token():
@@ -40,3 +48,10 @@ def test_too_many_stops_raise_the_threshold():
     assert steered(7.0, 0.5, 0.25, 0.1, 0.5, 50.0) == pytest.approx(7.025)
     assert steered(7.0, 0.0, 0.25, 0.1, 0.5, 50.0) == pytest.approx(6.975)
     assert steered(0.5, 0.0, 1.0, 0.9, 0.5, 50.0) == 0.5
+
+
+def test_moments_by_hand_and_the_hazards_sign():
+    assert moments(4, 10.0, 30.0) == pytest.approx((2.5, 1.25))  # 1, 2, 3, 4
+    assert moments(3, 0.3, 0.03 - 1e-12)[1] == 0.0
+    assert steered_hazard(0.1, 0.5, 0.25) == pytest.approx(0.075)
+    assert steered_hazard(0.1, 0.0, 0.25) == pytest.approx(0.125)

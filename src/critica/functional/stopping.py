@@ -1,5 +1,7 @@
 """When to give an answer up while it is being written: regret, its statistics, and a threshold that keeps a rate."""
 
+from typing import TypeVar
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -23,7 +25,10 @@ def standardized_regret(
     return ((regret - mean) / (variance + epsilon) ** 0.5).clamp(-clip, clip)
 
 
-def smoothed(before: Tensor, now: Tensor, smoothing: float) -> Tensor:
+Number = TypeVar("Number", float, Tensor)
+
+
+def smoothed(before: Number, now: Number, smoothing: float) -> Number:
     """z_t = smoothing z_{t-1} + (1 - smoothing) x_t, from z_0 = 0."""
     return smoothing * before + (1 - smoothing) * now
 
@@ -38,3 +43,14 @@ def gives_up(
 def steered(threshold: float, rate: float, target: float, gain: float, low: float, high: float) -> float:
     """clip(threshold + gain (rate - target), low, high): too many stops raise the threshold."""
     return min(max(threshold + gain * (rate - target), low), high)
+
+
+def moments(count: int, total: float, squares: float) -> tuple[float, float]:
+    """Mean and variance (ddof=0, at least 0) from a count, a sum and a sum of squares."""
+    mean = total / count
+    return mean, max(squares / count - mean**2, 0.0)
+
+
+def steered_hazard(hazard: float, rate: float, target: float, low: float = 1e-5, high: float = 0.5) -> float:
+    """clip(hazard (1 + target - rate), low, high): too many random stops make the next ones rarer."""
+    return min(max(hazard * (1 + target - rate), low), high)

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from critica.critics.learned import LearnedCritic
 from critica.functional.random import uniforms
-from critica.functional.stopping import gives_up, smoothed, standardized_regret, steered, surrogate_regret
+from critica.functional.stopping import (
+    gives_up,
+    moments,
+    smoothed,
+    standardized_regret,
+    steered,
+    steered_hazard,
+    surrogate_regret,
+)
 from critica.policies.base import DecodeControl
 from critica.records.arrays import Metric
 from critica.records.supervision import Reward
@@ -111,11 +119,10 @@ class LiveEarlyStop(Control):
         """Renew the statistics, steer the threshold, report."""
         memory, tally, part = self.memory, self.tally, self.part
         if tally.tokens:
-            mean = tally.total / tally.tokens
-            variance = max(tally.squares / tally.tokens - mean**2, 0.0)
+            mean, variance = moments(tally.tokens, tally.total, tally.squares)
             keep = part.memory if memory.steps else 0.0  # the first step's statistics are taken as they are
-            memory.mean = keep * memory.mean + (1 - keep) * mean
-            memory.variance = keep * memory.variance + (1 - keep) * variance
+            memory.mean = smoothed(memory.mean, mean, keep)
+            memory.variance = smoothed(memory.variance, variance, keep)
         memory.steps += 1
         stopped = sum(trajectory.stop is StopReason.EARLY_STOPPED for trajectory in trajectories)
         given_up = stopped + len(tally.audited)
@@ -123,7 +130,7 @@ class LiveEarlyStop(Control):
         if memory.steps > part.warmup_steps:
             rate = given_up / max(1, len(trajectories))
             memory.threshold = steered(memory.threshold, rate, part.target, GAIN, LOW, HIGH)
-            memory.hazard = min(max(memory.hazard * (1 + part.target - rate), 1e-5), 0.5)
+            memory.hazard = steered_hazard(memory.hazard, rate, part.target)
             right = sum(r.trajectory_id in tally.audited and r.clean_value >= CORRECT for r in rewards)
             reports.append(Metric("control/false_stop_rate", float(right), float(len(tally.audited))))
             reports.append(Metric("control/threshold", memory.threshold, 1.0))
