@@ -30,3 +30,10 @@ def test_wrong_usage_is_told_how_to_do_right(words, said, capsys, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_first_word_of_two_lists_what_may_follow(capsys):
+    assert main(["critic", "--help"]) == 0
+    assert "critica critic fit" in capsys.readouterr().out
+    assert main(["critic"]) == 2
+    assert "critica critic audit" in capsys.readouterr().err

@@ -66,6 +66,12 @@ def main(arguments: Sequence[str]) -> int:
     name, rest = " ".join(arguments[:words]), list(arguments[words:])
     if name == "--version":
         name = "version"
+    family = [verb for verb in VERBS if verb.startswith(f"{name} ")]
+    if family:
+        asked = rest[:1] in (["-h"], ["--help"])
+        lines = "\n".join(f"  critica {verb}  {VERBS[verb].purpose}" for verb in family)
+        print(f"`critica {name}` is the beginning of:\n{lines}", file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else USAGE
     if name not in VERBS:
         verbs = ", ".join(VERBS)
         print(f"critica: there is no verb {name!r}{nearest(name, VERBS)}. There are: {verbs}.", file=sys.stderr)
