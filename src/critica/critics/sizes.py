@@ -14,6 +14,8 @@ from critica.critics.lagged import Lagged
 from critica.critics.privileged import Privileged
 from critica.critics.quantile import QuantileCritic
 from critica.critics.scalar import ScalarCritic
+from critica.critics.surprise import SurpriseCritic
+from critica.functional.surprise import SURPRISE_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,14 @@ def holdings(part: CriticPart, trained: int = 1, held: int = 1) -> Iterator[Hold
         case Blend(first=first, second=second):
             yield from holdings(first, trained, held)
             yield from holdings(second, trained, held)
-        case ScalarCritic() | BoundedCritic() | QuantileCritic() | CategoricalCritic() | GaussianCritic():
+        case (
+            ScalarCritic()
+            | BoundedCritic()
+            | QuantileCritic()
+            | CategoricalCritic()
+            | GaussianCritic()
+            | SurpriseCritic()
+        ):
             yield Holding(part, trained, held)
         case _:
             return
@@ -62,6 +71,8 @@ def output_parameters(part: CriticPart, width: int) -> int:
             return heads * (hidden * (width + 1 + quantiles) + quantiles)
         case CategoricalCritic(atoms=atoms):
             return atoms * (width + 1)
+        case SurpriseCritic(hidden=hidden, states=states):
+            return hidden * (SURPRISE_COLUMNS + (width if states else 0) + hidden + 3) + 1
         case GaussianCritic(hidden=hidden, fixed=fixed):
             return hidden * (width + 1) + (hidden + 1) * (1 if fixed else 2)
         case _:

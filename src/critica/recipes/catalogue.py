@@ -35,6 +35,7 @@ from critica.critics.targets import (
     MonteCarlo,
     QuantileLambda,
 )
+from critica.critics.surprise import SurpriseCritic
 from critica.critics.tempo import PrefixTree
 from critica.curricula.gated import GatedWarmup
 from critica.curricula.stream import Stream
@@ -66,6 +67,7 @@ from critica.recipes.reinforce import REINFORCE
 from critica.recipes.rloo import RLOO
 from critica.recipes.robust_bellman import ROBUST_BELLMAN
 from critica.recipes.stac import STAC
+from critica.recipes.surprise import SURPRISE
 from critica.recipes.tempo import TEMPO
 from critica.recipes.v0 import V0
 from critica.recipes.v0_5 import V0_5
@@ -87,6 +89,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         REINFORCE, RLOO, GRPO, DR_GRPO, DAPO, PPO, VC_PPO, DVPO, ESPO, VAPO, VRPO,
         ROBUST_BELLMAN, STAC, HL_GAUSS, BPCO,
         BETA_BASELINE, TEMPO, NUMCA, HISTA, V0, V0_5,
+        SURPRISE,
     )}
 )
 
@@ -107,6 +110,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "categorical": CategoricalCritic,
             "gaussian": GaussianCritic,
             "bounded": BoundedCritic,
+            "surprise": SurpriseCritic,
             "ensemble": Ensemble,
             "lagged": Lagged,
             "blend": Blend,
