@@ -14,7 +14,9 @@ from critica.recipes.coercion import ConfigError
 from critica.recipes.resolve import read_environment
 from critica.rewards.base import RewardConfig
 from critica.rewards.catalogue import RewardProblem, parse_reward
-from critica.rewards.noise import Flip, NoiseProblem, NoNoise, parse_noise
+from critica.rewards.noise import Flip, NoNoise
+from critica.rewards.noise_base import NoiseProblem
+from critica.rewards.noise_specs import parse_noise
 from fuzz.nasty import INPUTS, bounded, text_like
 
 NOISES = ("none", "flip:0.2:group", "flip:0.1/0.3:prompt", "flip:1:sample", "flip:.5e-1/0:group")

@@ -8,7 +8,9 @@ import pytest
 from critica.functional.random import uniforms
 from critica.records.supervision import Abstained, Failed, Reward, Scored
 from critica.records.words import ContextTurn, Group, Message, StopReason, Task, Trajectory
-from critica.rewards.noise import PURPOSE, Binarize, Flip, NoiseProblem, NoNoise, parse_noise
+from critica.rewards.noise import PURPOSE, Binarize, Flip, NoNoise
+from critica.rewards.noise_base import NoiseProblem
+from critica.rewards.noise_specs import parse_noise
 
 
 def make(groups: int, size: int, values=None) -> tuple[list[Group], list[Reward]]:

@@ -12,7 +12,8 @@ from critica.functional.divergences import k1
 from critica.policies.base import SampleLimits
 from critica.records.evidence import Evidence, ReferenceLogprobs
 from critica.records.supervision import Abstained, Failed, Outcome, Reward, Scored
-from critica.rewards.noise import NoNoise, parse_noise
+from critica.rewards.noise import NoNoise
+from critica.rewards.noise_specs import parse_noise
 from critica.rollout.admission import AcceptAll, Informative
 from critica.rollout.gather import NothingGathered, Supervision, collect, gather
 from critica.rollout.place import Placement, SoftOverlong, last_sampled, place

@@ -23,7 +23,8 @@ from critica.records.run import LedgerEntry
 from critica.records.supervision import Abstained, Failed, Outcome, Scored
 from critica.records.words import StopReason
 from critica.rewards.base import FailurePolicy, ScoreRequest
-from critica.rewards.noise import NoNoise, parse_noise
+from critica.rewards.noise import NoNoise
+from critica.rewards.noise_specs import parse_noise
 from critica.rollout.admission import AcceptAll, Informative
 from critica.rollout.gather import Gathered, NothingGathered, Supervision, gather
 from critica.rollout.place import Placement, place

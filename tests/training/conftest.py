@@ -9,7 +9,7 @@ from critica.environments.digit_sum import DigitSum
 from critica.policies.part import LocalPolicy
 from critica.recipes.base import Checkpoints, Sampling
 from critica.recipes.catalogue import RECIPES
-from critica.rewards.noise import parse_noise
+from critica.rewards.noise_specs import parse_noise
 from critica.updaters.gradient import Adam
 
 

@@ -9,7 +9,7 @@ from critica.critics.bottleneck import Bottleneck
 from critica.critics.scalar import ScalarCritic
 from critica.critics.semantic import SemanticAnchor
 from critica.records.critic_report import READINGS
-from critica.rewards.noise import parse_noise
+from critica.rewards.noise_specs import parse_noise
 from critica.training.critic_audit import AuditPlan, audit_critic
 from critica.training.critic_target import NoCriticHere
 from critica.training.critic_truths import AuditProblem

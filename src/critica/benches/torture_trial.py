@@ -20,7 +20,7 @@ from critica.recipes.catalogue import RECIPES
 from critica.records.journal import Answer
 from critica.records.supervision import Outcome
 from critica.rewards.base import FailurePolicy
-from critica.rewards.noise import parse_noise
+from critica.rewards.noise_specs import parse_noise
 from critica.rewards.verifiers import Function
 
 HERE = Path(__file__).parent

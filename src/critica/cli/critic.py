@@ -75,7 +75,7 @@ class AuditCritic:
 
     def __call__(self) -> int:
         """Sample, continue, compare, print."""
-        from critica.rewards.noise import parse_noise
+        from critica.rewards.noise_specs import parse_noise
         from critica.training.critic_audit import AUDIT_SEED, AuditPlan, audit_critic
 
         quiet_libraries()

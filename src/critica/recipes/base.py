@@ -15,7 +15,8 @@ from critica.environments.catalogue import pico
 from critica.objectives.policy_loss import PolicyLoss
 from critica.policies.part import LocalPolicy
 from critica.rewards.base import FailurePolicy, RewardConfig
-from critica.rewards.noise import NoiseModel, NoNoise
+from critica.rewards.noise import NoNoise
+from critica.rewards.noise_base import NoiseModel
 from critica.rewards.verifiers import EnvironmentScorer
 from critica.rewards.workers import WorkerLimits
 from critica.rollout.admission import AcceptAll, AdmissionRule
@@ -191,3 +192,8 @@ class Recipe:
             )
         self.advantage.check(self.critic)
         self.target.check(self.critic)
+
+    def told_range(self, low: float, high: float) -> tuple[float, float]:
+        """What training may be told when the source's values lie in [low, high]: after noise, and if answers are cut."""
+        low, high = self.noise.reach(low, high)
+        return self.control.lowest(low), high

@@ -77,6 +77,8 @@ from critica.recipes.vrpo import VRPO
 from critica.records.losses import Constant, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
 from critica.rewards.base import FailurePolicy
 from critica.rewards.noise import Flip, NoNoise
+from critica.rewards.noise_labels import Confusion, Drift, ExploitableBug, Missing, ScorerOfAccuracy, Spurious
+from critica.rewards.noise_values import Additive, Favor, Saturation
 from critica.rewards.unit_tests import UnitTests
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
 from critica.rollout.admission import AcceptAll, Informative
@@ -171,7 +173,19 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "function": Function,
             "unit_tests": UnitTests,
         },
-        "noise": {"none": NoNoise, "flip": Flip},
+        "noise": {
+            "none": NoNoise,
+            "flip": Flip,
+            "confusion": Confusion,
+            "accuracy": ScorerOfAccuracy,
+            "missing": Missing,
+            "spurious": Spurious,
+            "bug": ExploitableBug,
+            "drift": Drift,
+            "additive": Additive,
+            "favor": Favor,
+            "saturation": Saturation,
+        },
         "failures": {"at_most": FailurePolicy},
         "admission": {"accept_all": AcceptAll, "informative": Informative},
         "control": {"none": NoControl, "early_stop": EarlyStop},

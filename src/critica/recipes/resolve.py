@@ -13,7 +13,7 @@ from critica.recipes.config import Catalogue, Specs, apply_sets, from_tables
 from critica.recipes.toml import read_toml
 from critica.recipes.user_parts import is_file, is_user_part, load_object
 from critica.rewards.catalogue import parse_reward
-from critica.rewards.noise import parse_noise
+from critica.rewards.noise_specs import parse_noise
 
 # Parts that have a spec of their own on the command line: `--environment rg:lcm`, `--noise flip:0.2:group`.
 BASE = "base"  # the key of a TOML file that names the recipe to start from

@@ -10,7 +10,7 @@ from critica.records.run import LedgerEntry, LedgerState
 from critica.records.supervision import Failed, Outcome, Reward, Scored
 from critica.records.words import ContextTurn, Group, Message, SampledTurn, StopReason, Task, Trajectory
 from critica.rewards.base import FailurePolicy, RewardFailures, RewardSource, ScoreRequest
-from critica.rewards.noise import NoiseModel
+from critica.rewards.noise_base import NoiseModel
 from critica.rollout.admission import AdmissionRule
 from critica.rollout.ask import ask
 from critica.rollout.control import Control, Unhindered

@@ -64,7 +64,7 @@ def assemble(recipe: Recipe) -> Assembly:
         recipe.policy.path, recipe.policy.lora, "cpu", recipe.policy.dtype,
     )  # fmt: skip
     limit = recipe.sampling.max_new_tokens or environment.max_new_tokens
-    low, high = recipe.control.lowest(source.low), source.high
+    low, high = recipe.told_range(source.low, source.high)
     critic = recipe.critic.build(CriticContext(policy, stream_key(recipe.seed, "critic") % 2**63, low, high))
     observer = Observer(policy, evidence_needed(recipe, critic), recipe.learner.tokens_per_microbatch)
     learned = isinstance(critic, Trainable)

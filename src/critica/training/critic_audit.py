@@ -29,7 +29,7 @@ from critica.records.critic_report import AuditedState, CriticReport, Price
 from critica.records.evidence import Evidence
 from critica.records.supervision import Reward
 from critica.records.words import Group, Task
-from critica.rewards.noise import NoiseModel
+from critica.rewards.noise_base import NoiseModel
 from critica.rollout.gather import Supervision, collect, score
 from critica.rollout.place import place
 from critica.rollout.tokenize import tokenize

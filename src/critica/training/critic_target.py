@@ -64,8 +64,8 @@ def open_target(target: str | Path, policy: str = "", environment: str = "", ste
     where = config.build(HELD_OUT_SEED)
     source = recipe.reward.build(where, recipe.workers)
     try:
-        low = recipe.control.lowest(source.low)  # as when it was trained: a head may be made for this range
-        context = CriticContext(chosen, stream_key(recipe.seed, "critic") % 2**63, low, source.high)
+        low, high = recipe.told_range(source.low, source.high)  # as when trained: a head may be made for this range
+        context = CriticContext(chosen, stream_key(recipe.seed, "critic") % 2**63, low, high)
         critic = recipe.critic.build(context)
         _restore(critic, kept)
     except BaseException:

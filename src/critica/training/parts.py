@@ -52,7 +52,7 @@ def equip(
     )  # fmt: skip
     supervision = replace(assembly.supervision, journal=journal or store.journal)
     poison = Poison(store, saver, recipe.safety)
-    declared = Bounds(recipe.control.lowest(assembly.source.low), assembly.source.high)
+    declared = Bounds(*recipe.told_range(assembly.source.low, assembly.source.high))
     return Parts(
         assembly.state, supervision, declared, assembly.learner, store, saver, poison, reporter, Guard(), Clock()
     )
