@@ -1,12 +1,11 @@
-"""A user's plain Python function as a judge: our signature or TRL's, told apart by parameter names. Imports no torch.
+"""A user's plain Python function as a judge: ours, TRL's or another library's, by its parameters. Imports no torch.
 
 Ours: `f(task, completion) -> float | None`, once per completion; `task` is a `wire.TaskView`.
 TRL's: `f(prompts, completions, **columns) -> list[float | None]`, once per batch, run unchanged. Columns are the keys
 of `Task.info`, and `answer`, `task_id`. Either may be `async`. None means: this function does not judge that
-completion.
+completion. The others are in `rewards.foreign`.
 """
 
-import asyncio
 import importlib.util
 import inspect
 import sys
@@ -14,9 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from critica.rewards.foreign import KINDS, Kind, foreign_judge, kind_of, settle
 from critica.rewards.wire import Item, Judge
-
-TRL_PARAMETERS = ("prompts", "completions")
 
 
 class FunctionProblem(ValueError):
@@ -24,12 +22,12 @@ class FunctionProblem(ValueError):
 
 
 def make_function_judge(settings: Mapping[str, Any]) -> Judge:
-    """The judge of `{"path": "file.py:function", "conversational": bool}`."""
-    return function_judge(load_function(settings["path"]), settings["conversational"])
+    """The judge of `{"path": "file.py:function", "conversational": bool, "kind": one of KINDS or empty}`."""
+    return function_judge(load_function(settings["path"]), settings["conversational"], settings.get("kind", ""))
 
 
-def load_function(path: str) -> Callable[..., object]:
-    """The function that `file.py:function` or `package.module:function` names."""
+def load_function(path: str) -> Any:
+    """The function, or object of another library, that `file.py:name` or `package.module:name` names."""
     place, _, name = path.rpartition(":")
     if not place or not name:
         raise FunctionProblem(f"{path!r} names no function: write file.py:function or package.module:function")
@@ -46,17 +44,25 @@ def load_function(path: str) -> Callable[..., object]:
     else:
         module = importlib.import_module(place)
     function = vars(module).get(name)
-    if not callable(function):
+    if not callable(function) and kind_of(function) == "own":
         functions = sorted(key for key, value in vars(module).items() if inspect.isfunction(value))
         raise FunctionProblem(f"{place} has no function {name!r}: it has {', '.join(functions) or 'none'}")
     return function
 
 
-def function_judge(function: Callable[..., object], conversational: bool = False) -> Judge:
-    """The judge that a function is. Raises `FunctionProblem` if its parameters fit neither signature."""
+def function_judge(function: Any, conversational: bool = False, kind: str = "") -> Judge:
+    """The judge that a function is; `kind` (one of `KINDS`) says whose it is, empty finds out.
+
+    Raises `FunctionProblem` if its parameters fit no signature.
+    """
     name = getattr(function, "__name__", type(function).__name__)
+    if kind and kind not in KINDS:
+        raise FunctionProblem(f"{kind!r} is no kind of reward function: there are {', '.join(KINDS)}")
+    whose: Kind = kind or kind_of(function)  # type: ignore[assignment]
+    if whose not in ("own", "trl"):
+        return foreign_judge(function, whose, name)
     parameters = inspect.signature(function).parameters
-    if "completions" in parameters:
+    if whose == "trl":
         return Judge(name, True, _trl_call(function, parameters, conversational, name))
     required = [
         parameter.name
@@ -70,9 +76,10 @@ def function_judge(function: Callable[..., object], conversational: bool = False
     if len(required) > 2 or keyword_only or (positional < 2 and not starred):
         raise FunctionProblem(
             f"the reward function {name}{inspect.signature(function)} fits neither signature: "
-            "write `def f(task, completion) -> float`, or TRL's `def f(prompts, completions, **columns) -> list[float]`"
+            "write `def f(task, completion) -> float`, TRL's `def f(prompts, completions, **columns) -> list[float]`,"
+            " verl's compute_score, OpenRLHF's reward_func or a verifiers function (`kind` says which, if need be)"
         )
-    return Judge(name, False, lambda items: [_settle(function(items[0].task, items[0].text))])
+    return Judge(name, False, lambda items: [settle(function(items[0].task, items[0].text))])
 
 
 def _trl_call(
@@ -93,7 +100,7 @@ def _trl_call(
             raise FunctionProblem(
                 f"{name} asks for {', '.join(missing)}; these tasks have the columns {', '.join(sorted(given))}"
             )
-        return _settle(function(**{key: value for key, value in given.items() if takes_all or key in parameters}))
+        return settle(function(**{key: value for key, value in given.items() if takes_all or key in parameters}))
 
     return call
 
@@ -114,14 +121,3 @@ def columns(items: Sequence[Item], conversational: bool) -> dict[str, list[Any]]
         given["prompts"] = [item.task.prompt for item in items]
         given["completions"] = [item.text for item in items]
     return given
-
-
-def _settle(answer: object) -> object:
-    """The answer of an async function once it has one; any other answer as it is."""
-    if inspect.isawaitable(answer):
-
-        async def wait() -> object:
-            return await answer
-
-        return asyncio.run(wait())
-    return answer

@@ -187,27 +187,30 @@ class EnvironmentScorer(Verifier):
 class Function(RewardConfig):
     """A user's function, by path (`file.py:function`) or as a live callable; see `rewards.functions` for signatures.
 
-    `conversational` hands TRL functions lists of messages instead of strings.
+    `conversational` hands TRL functions lists of messages instead of strings. `kind` says for which library it was
+    written (own, trl, verl, verl_batch, openrlhf, verifiers, verifiers_group, rubric, reasoning_gym); empty: its
+    parameters tell.
     """
 
     function: str | Callable[..., object]
     low: float = 0.0
     high: float = 1.0
     conversational: bool = False
+    kind: str = ""
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise ValueError(f"Function: low {self.low} is not below high {self.high}: declare the range of its values")
         if not isinstance(self.function, str):
-            function_judge(self.function)
+            function_judge(self.function, self.conversational, self.kind)
 
     def build(self, environment: Environment, limits: WorkerLimits = WorkerLimits()) -> WorkerSource:  # noqa: B008
         """A path runs in a fresh interpreter's workers; a callable in forks of this process as it is now."""
         if isinstance(self.function, str):
-            settings = {"path": self.function, "conversational": self.conversational}
+            settings = {"path": self.function, "conversational": self.conversational, "kind": self.kind}
             code: Program | Judge = Program("critica.rewards.functions", "make_function_judge", settings)
         else:
-            code = function_judge(self.function, self.conversational)
+            code = function_judge(self.function, self.conversational, self.kind)
         return WorkerSource(code, limits, self.low, self.high)
 
 
