@@ -15,8 +15,9 @@ from critica.records.supervision import Abstained, Failed, Outcome, Reward, Scor
 from critica.rewards.noise import NoNoise
 from critica.rewards.noise_specs import parse_noise
 from critica.rollout.admission import AcceptAll, Informative
-from critica.rollout.gather import NothingGathered, Supervision, collect, gather
+from critica.rollout.gather import NothingGathered, Supervision, gather
 from critica.rollout.place import Placement, SoftOverlong, last_sampled, place
+from critica.rollout.samples import collect
 from critica.rollout.tokenize import tokenize
 from critica.training.books import close_books
 from fakes import BigramPolicy

@@ -17,6 +17,12 @@ def tasks_of_rows(batch: TokenBatch, evidence: Evidence) -> tuple[Task, ...]:
     return tuple(found[name] for name in batch.trajectory_ids)
 
 
+def waves_of_rows(batch: TokenBatch, evidence: Evidence) -> Int[Tensor, "N"]:
+    """In which wave of its group each row was written, from 0: all 0 where whole groups were asked for at once."""
+    found = {t.trajectory_id: g.wave_of(i) for g in evidence[Groups].groups for i, t in enumerate(g.trajectories)}
+    return torch.tensor([found[name] for name in batch.trajectory_ids], dtype=torch.long)
+
+
 @dataclass(slots=True)
 class Pending:
     """What `predict` saw, kept until `remember` is told of the same rows: a name of some kind for each row."""
@@ -59,3 +65,20 @@ def group_sums(values: Float[Tensor, "N"], group_index: Int[Tensor, "N"]) -> Flo
     member = torch.unique(group_index, return_inverse=True)[1]
     sums = torch.zeros(int(member.max()) + 1 if member.numel() else 0, dtype=values.dtype)
     return sums.index_add(0, member, values).index_select(0, member)
+
+
+def prompt_shares(
+    known: Bool[Tensor, "N"], group_index: Int[Tensor, "N"], wave: Int[Tensor, "N"]
+) -> Float[Tensor, "N"]:
+    """Weights of rows that make prompts count alike in a sum over the step, and add up to the known rows.
+
+    A budget that gives hard prompts more samples would otherwise make the average prompt look hard. Of a group written
+    in waves the first wave alone counts: how long the others went on depends on what was seen. All 1 where every
+    group has one wave and one size.
+    """
+    sizes = torch.unique(group_index, return_counts=True)[1]
+    if not bool(wave.any()) and bool((sizes == sizes[0]).all()):
+        return known.double()
+    chosen = (known & (wave == 0)).double()
+    share = chosen / group_sums(chosen, group_index).clamp(min=1)
+    return share * (known.sum() / share.sum().clamp(min=1e-300))

@@ -1,18 +1,30 @@
 """A prompt's record as its baseline: a Beta posterior over its outcomes, carried from one epoch to the next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from critica.critics.base import CriticContext, CriticPart, ValueCritic
 from critica.critics.counted import flat_prediction
-from critica.critics.identity import Pending, group_sums, reward_span, scaled_returns, tasks_of_rows
+from critica.critics.identity import (
+    Pending,
+    group_sums,
+    prompt_shares,
+    reward_span,
+    scaled_returns,
+    tasks_of_rows,
+    waves_of_rows,
+)
 from critica.critics.tallies import Tallies
 from critica.functional.beta import beta_mean
 from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction
 from critica.records.evidence import Evidence, Groups
+from critica.records.protocols import Forecasting
+from critica.records.words import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,7 @@ class BetaPosterior(CriticPart):
     siblings: bool = False
     tasks: int = 100_000
     flat: ClassVar[bool] = True
+    forecasts: ClassVar[Forecasting] = "claimed"
 
     def __post_init__(self) -> None:
         if self.strength < 0 or self.tasks < 0:
@@ -54,11 +67,20 @@ class BetaPosteriorCritic(ValueCritic):
         self.part = part
         self.memory = Tallies(part.tasks, part.half_life_steps)
         self._pending = Pending()
+        self._waves = torch.zeros(0, dtype=torch.long)
+
+    def forecast(self, tasks: Sequence[Task]) -> tuple[Float[Tensor, "P"], Float[Tensor, "P"]]:
+        """The posterior mean of each task, and the outcomes that it rests on, those of the base rate included."""
+        counts = [self.memory.read(task.task_id) for task in tasks]
+        count, total = torch.tensor(counts, dtype=torch.float64).reshape(-1, 2).unbind(-1)
+        rate = beta_mean(total, count, self.memory.base_rate(), self.part.strength)
+        return rate, count + self.part.strength
 
     def predict(self, batch: TokenBatch, told: RewardBatch, evidence: Evidence) -> ValuePrediction:
         """The posterior mean of each row's task, from earlier steps alone (and from siblings, if asked for)."""
         names = tuple(task.task_id for task in tasks_of_rows(batch, evidence))
         self._pending.keep(batch, names)
+        self._waves = waves_of_rows(batch, evidence)
         count, total = torch.tensor([self.memory.read(name) for name in names], dtype=torch.float64).unbind(-1)
         if self.part.siblings:
             returns, known = scaled_returns(told)
@@ -77,7 +99,8 @@ class BetaPosteriorCritic(ValueCritic):
             if fine:
                 count, total = news.get(name, (0.0, 0.0))
                 news[name] = (count + 1.0, total + value)
-        self.memory.tick(news, (float(known.sum()), float(returns.sum())))
+        shares = prompt_shares(known, batch.group_index, self._waves)
+        self.memory.tick(news, (float(known.sum()), float((shares * returns).sum())))
 
     def state_dict(self) -> dict[str, Any]:
         """The tallies."""

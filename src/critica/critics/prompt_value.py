@@ -10,12 +10,20 @@ from torch import Tensor
 
 from critica.critics.base import CriticContext, CriticPart, ValueCritic
 from critica.critics.counted import flat_prediction
-from critica.critics.identity import Pending, reward_span, scaled_returns, tasks_of_rows
+from critica.critics.identity import (
+    Pending,
+    prompt_shares,
+    reward_span,
+    scaled_returns,
+    tasks_of_rows,
+    waves_of_rows,
+)
 from critica.critics.tallies import Tallies
 from critica.functional.in_context import best_bandwidth, kernel_rates
 from critica.functional.text_features import ngram_features
 from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction
 from critica.records.evidence import Evidence, Groups
+from critica.records.protocols import Forecasting
 from critica.records.words import Task
 
 REVIEW_STEPS = 10  # how often the kernel's width is chosen anew
@@ -32,9 +40,10 @@ class PromptValue(CriticPart):
     whose width is the one that predicts the record best when each prompt is left out (0.25 rank + 0.75 cross entropy,
     V_0's loss). n-grams and not the policy's states, because those move with the policy and a record must stay
     comparable. p0 is the record's base rate.
-    Use it when prompts never come back but resemble each other, down to one sample a prompt, and to spread samples
-    (`rates`, `functional.budget`). It never sees this step's outcomes: unbiased. Not when prompts look alike whatever
-    their difficulty, and it has no value within an answer. It needs some hundred prompts before it knows anything.
+    Use it when prompts never come back but resemble each other, down to one sample a prompt, to spread samples
+    (budget=expected_failures) and to choose a policy (`critica critic route`). It never sees this step's outcomes:
+    unbiased. Not when prompts look alike whatever their difficulty, and it has no value within an answer. It needs
+    some hundred prompts before it knows anything.
     Reduces to a per-prompt Beta posterior at width 0 and to the record's mean at width infinity, which is what an
     uninformative text gives. Costs prompts x 257 multiplications a prompt.
     """
@@ -43,6 +52,7 @@ class PromptValue(CriticPart):
     half_life_steps: float = 100.0
     prompts: int = 512
     flat: ClassVar[bool] = True
+    forecasts: ClassVar[Forecasting] = "claimed"
 
     def __post_init__(self) -> None:
         if self.strength < 0 or self.prompts < 1:
@@ -67,6 +77,7 @@ class PromptValueCritic(ValueCritic):
         self._points: dict[str, Tensor] = {}
         self._pending = Pending()
         self._shown: dict[str, str] = {}
+        self._waves = torch.zeros(0, dtype=torch.long)
 
     def rates(self, prompts: Sequence[str]) -> tuple[Float[Tensor, "Q"], Float[Tensor, "Q"]]:
         """P(success) of each prompt in [0, 1], and how many outcomes stand behind it. For budgets and routing too."""
@@ -79,6 +90,11 @@ class PromptValueCritic(ValueCritic):
         distances = torch.cdist(asked, points, compute_mode="donot_use_mm_for_euclid_dist").double()
         return kernel_rates(distances, self.bandwidth, totals, counts, base, self.part.strength)
 
+    def forecast(self, tasks: Sequence[Task]) -> tuple[Float[Tensor, "P"], Float[Tensor, "P"]]:
+        """The rate of each task's prompt, and the outcomes that it rests on, those of the base rate included."""
+        rate, support = self.rates([task.prompt for task in tasks])
+        return rate, support + self.part.strength
+
     def predict(self, batch: TokenBatch, told: RewardBatch, evidence: Evidence) -> ValuePrediction:
         rate, support = self.rates_of_rows(batch, evidence)
         low, span = reward_span(told)
@@ -89,6 +105,7 @@ class PromptValueCritic(ValueCritic):
         tasks = tasks_of_rows(batch, evidence)
         self._pending.keep(batch, tuple(task.task_id for task in tasks))
         self._shown = {task.task_id: task.prompt for task in tasks}
+        self._waves = waves_of_rows(batch, evidence)
         asked = sorted(set(self._shown.values()))
         rates, support = self.rates(asked)
         return tuple(_at_rows(values, asked, tasks) for values in (rates, support))  # type: ignore[return-value]
@@ -109,14 +126,21 @@ class PromptValueCritic(ValueCritic):
             if fine:
                 count, total = news.get(name, (0.0, 0.0))
                 news[name] = (count + 1.0, total + value)
-                self.texts[name] = self._shown[name]
-        self.tallies.tick(news, (float(known.sum()), float(returns.sum())))
+        shares = prompt_shares(known, batch.group_index, self._waves)
+        self.tell(news, self._shown, (float(known.sum()), float((shares * returns).sum())))
+
+    def tell(
+        self, news: Mapping[str, tuple[float, float]], texts: Mapping[str, str], overall: tuple[float, float]
+    ) -> None:
+        """One more step of the record: (count, total) by name, the prompts, and (count, total) over everything."""
+        self.texts |= {name: texts[name] for name in news}
+        self.tallies.tick(news, overall)
         self.texts = {name: text for name, text in self.texts.items() if name in self.tallies.named}
         self._points = {name: point for name, point in self._points.items() if name in self.tallies.named}
         if self.tallies.clock % REVIEW_STEPS == 0:
-            self._review()
+            self.review()
 
-    def _review(self) -> None:
+    def review(self) -> None:
         """Take the width that predicts the record best."""
         names = sorted(self.tallies.named)
         if len(names) < 3:

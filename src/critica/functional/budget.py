@@ -1,10 +1,13 @@
 """Where samples are worth their price: how many each prompt gets, given how likely it is solved."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
+
+Utility = Callable[[int, float], float]  # (samples, rate) -> what a prompt of this rate is worth with so many samples
+ALIKE = 1e-6  # rates that differ by less tell no prompt from another
 
 
 def mixed_failures(samples: int, rate: float) -> float:
@@ -17,16 +20,37 @@ def mixed_failures(samples: int, rate: float) -> float:
     return samples * failing * (1.0 - failing ** (samples - 1))
 
 
-def allocate_greedily(total: int, rates: Sequence[float], fewest: int = 2, most: int = 128) -> tuple[int, ...]:
-    """Samples for each prompt: `fewest` each, then one by one where U grows most (the first prompt of equals).
+def mixed_chance(samples: int, rate: float) -> float:
+    """1 - p^B - (1 - p)^B: the chance that a group of B holds both a success and a failure.
 
-    Adds up to `total`, or to what `fewest` and `most` allow. As published. It is not always the best: U is convex
-    below B = (1 + q) / (1 - q), q = 1 - p, so that a hard prompt's first samples look worthless one at a time;
-    `allocate_exactly` finds the best. Raises ValueError if `total` is less than `fewest` each.
+    Symmetric in p and concave in B from B = 1 on, so that giving greedily is best.
+    """
+    return 1.0 - rate**samples - (1.0 - rate) ** samples
+
+
+def allocate_evenly(total: int, prompts: int) -> tuple[int, ...]:
+    """`total` samples over `prompts`, as equal as whole numbers are; the first get the odd ones."""
+    share, rest = divmod(total, prompts)
+    return tuple(share + (i < rest) for i in range(prompts))
+
+
+def tell_apart(rates: Sequence[float]) -> bool:
+    """Whether the rates differ at all. Where they do not, a convex utility would feed whichever prompt comes first."""
+    return max(rates) - min(rates) > ALIKE
+
+
+def allocate_greedily(
+    total: int, rates: Sequence[float], fewest: int = 2, most: int = 128, utility: Utility = mixed_failures
+) -> tuple[int, ...]:
+    """Samples for each prompt: `fewest` each, then one by one where the utility grows most (the first of equals).
+
+    Adds up to `total`, or to what `most` allows. As published (V_0), with U = `mixed_failures`. It is not always the
+    best: U is convex below B = (1 + q) / (1 - q), q = 1 - p, so that a hard prompt's first samples look worthless one
+    at a time; `allocate_exactly` finds the best. Raises ValueError if `total` is less than `fewest` each.
     """
     _check(total, rates, fewest, most)
     given = [fewest] * len(rates)
-    heap = [(-_gain(fewest, rate), i) for i, rate in enumerate(rates) if fewest < most]
+    heap = [(-_gain(utility, fewest, rate), i) for i, rate in enumerate(rates) if fewest < most]
     heapq.heapify(heap)
     for _ in range(total - fewest * len(rates)):
         if not heap:
@@ -34,13 +58,16 @@ def allocate_greedily(total: int, rates: Sequence[float], fewest: int = 2, most:
         _, i = heapq.heappop(heap)
         given[i] += 1
         if given[i] < most:
-            heapq.heappush(heap, (-_gain(given[i], rates[i]), i))
+            heapq.heappush(heap, (-_gain(utility, given[i], rates[i]), i))
     return tuple(given)
 
 
-def allocate_exactly(total: int, rates: Sequence[float], fewest: int = 2, most: int = 128) -> tuple[int, ...]:
-    """The allocation with the largest sum of U among those that use at most `total`, by dynamic programming.
+def allocate_exactly(
+    total: int, rates: Sequence[float], fewest: int = 2, most: int = 128, utility: Utility = mixed_failures
+) -> tuple[int, ...]:
+    """The allocation of `total` with the largest sum of a utility that never falls in B, by dynamic programming.
 
+    Adds up to `total`, or to what `most` allows; what gains nothing anywhere goes to those with the fewest.
     Cost: prompts x total x (most - fewest). Raises ValueError if `total` is less than `fewest` each.
     """
     _check(total, rates, fewest, most)
@@ -49,17 +76,18 @@ def allocate_exactly(total: int, rates: Sequence[float], fewest: int = 2, most: 
     best = np.zeros(spare + 1)
     picks: list[np.ndarray] = []
     for rate in rates:
-        utility = np.array([mixed_failures(fewest + extra, rate) for extra in range(reach + 1)])
+        worth = np.array([utility(fewest + extra, rate) for extra in range(reach + 1)])
         options: Float[np.ndarray, "E S"] = np.full((reach + 1, spare + 1), -np.inf)
         for extra in range(reach + 1):
-            options[extra, extra:] = best[: spare + 1 - extra] + utility[extra]
+            options[extra, extra:] = best[: spare + 1 - extra] + worth[extra]
         picks.append(options.argmax(0))
         best = options.max(0)
     given, left = [], spare
     for pick in reversed(picks):
         given.append(fewest + int(pick[left]))
         left -= int(pick[left])
-    return tuple(reversed(given))
+    given.reverse()
+    return _spend(left, given, most)
 
 
 def routing_scores(
@@ -71,8 +99,22 @@ def routing_scores(
     return success_weight * rates + (1 - success_weight) * (1 - costs)
 
 
-def _gain(samples: int, rate: float) -> float:
-    return mixed_failures(samples + 1, rate) - mixed_failures(samples, rate)
+def _gain(utility: Utility, samples: int, rate: float) -> float:
+    return utility(samples + 1, rate) - utility(samples, rate)
+
+
+def _spend(left: int, given: list[int], most: int) -> tuple[int, ...]:
+    """`left` more samples, one by one to the first of those that have the fewest."""
+    heap = [(samples, i) for i, samples in enumerate(given) if samples < most]
+    heapq.heapify(heap)
+    for _ in range(left):
+        if not heap:
+            break
+        samples, i = heapq.heappop(heap)
+        given[i] = samples + 1
+        if samples + 1 < most:
+            heapq.heappush(heap, (samples + 1, i))
+    return tuple(given)
 
 
 def _check(total: int, rates: Sequence[float], fewest: int, most: int) -> None:

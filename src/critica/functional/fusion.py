@@ -38,6 +38,20 @@ def fused_rate(
     return torch.where(bottom > 0, (weight * prior + total) / bottom.clamp(min=1e-300), prior), rejected
 
 
+def fused_spread(
+    total: Float[Tensor, "*S"], count: Float[Tensor, "*S"], prior: Float[Tensor, "*S"], weight: Float[Tensor, "*S"]
+) -> Float[Tensor, "*S"]:
+    """Standard deviation of Beta(weight p + total + 1/2, weight (1 - p) + count - total + 1/2).
+
+    How uncertain a rate is after `count` outcomes that sum to `total`, with a prior worth `weight` outcomes. The halves
+    are Jeffreys' prior: two failures alone (weight 0) do not make a rate of 0 certain. Our choice.
+    """
+    up = weight * prior + total + 0.5
+    down = weight * (1 - prior) + (count - total) + 0.5
+    both = up + down
+    return (up * down / (both.square() * (both + 1))).sqrt()
+
+
 def prior_strength(missed: float, chance: float, scale: float, most: float) -> float:
     """How many outcomes a prior has proved worth: scale / (missed - chance) - 1, within [0, most].
 

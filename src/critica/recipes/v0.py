@@ -21,6 +21,6 @@ V0 = Recipe(
         "critic.half_life_steps": OurChoice("the record must be of about the policy that is judged", paper="one policy's record"),
         "advantage": OurChoice("a baseline without siblings; scaled over the step", paper="GRPO's group"),
         "objective.surrogate": OurChoice("clip-higher, as DAPO", paper="not known to us"),
-        "sampling.samples_per_prompt": OurChoice("every prompt alike: samples by prompt are a function so far", paper="2 to 128"),
+        "sampling.samples_per_prompt": OurChoice("every prompt alike; recipe v0_budget spreads them", paper="2 to 128"),
     },
 )

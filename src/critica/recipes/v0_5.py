@@ -24,6 +24,6 @@ V0_5 = Recipe(
         "critic.prior": OurChoice("the dependency-free V_0 of recipe v0", paper="the pretrained V_0"),
         "advantage": OurChoice("scaled over the step: the group is no longer the yardstick", paper="not known to us"),
         "objective.surrogate": OurChoice("clip-higher, as DAPO", paper="not known to us"),
-        "sampling.samples_per_prompt": PaperSays("group size 4; its extra samples on demand are not here"),
+        "sampling.samples_per_prompt": PaperSays("group size 4; recipe v0_5_budget has its extra samples on demand"),
     },
 )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -110,11 +111,16 @@ class Trajectory:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Siblings that share a context and so a baseline. Roles never mix in one group."""
+    """Siblings that share a context and so a baseline. Roles never mix in one group.
+
+    `waves`: how many were written at a time, where later ones were asked for only because of how earlier ones fared;
+    empty where all were asked for at once.
+    """
 
     key: str
     task: Task
     trajectories: tuple[Trajectory, ...]
+    waves: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         require(bool(self.trajectories), self, f"group {self.key!r} is empty")
@@ -122,3 +128,10 @@ class Group:
         require(len(roles) == 1, self, f"group {self.key!r} mixes roles {sorted(roles)}")
         strangers = [t.trajectory_id for t in self.trajectories if t.task_id != self.task.task_id]
         require(not strangers, self, f"group {self.key!r} holds trajectories of other tasks: {strangers}")
+        told = not self.waves or (min(self.waves) > 0 and sum(self.waves) == len(self.trajectories))
+        require(told, self, f"waves {self.waves} do not add up to {len(self.trajectories)} trajectories")
+
+    def wave_of(self, place: int) -> int:
+        """The number of the wave, from 0, in which the trajectory at this place was written."""
+        ends = accumulate(self.waves)
+        return next((wave for wave, end in enumerate(ends) if place < end), 0)

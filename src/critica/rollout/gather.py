@@ -1,19 +1,22 @@
 """Words and rewards: collect samples, score them, admit groups, until the step's prompts are full."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from critica.curricula.base import Curriculum, Request
-from critica.policies.base import Policy, PromptTooLong, Sample, SampleRequest
+from critica.policies.base import Policy
 from critica.records.arrays import Metric
 from critica.records.journal import Journal, NoJournal
 from critica.records.run import LedgerEntry, LedgerState
 from critica.records.supervision import Failed, Outcome, Reward, Scored
-from critica.records.words import ContextTurn, Group, Message, SampledTurn, StopReason, Task, Trajectory
+from critica.records.words import Group, StopReason, Task, Trajectory
 from critica.rewards.base import FailurePolicy, RewardFailures, RewardSource, ScoreRequest
 from critica.rewards.noise_base import NoiseModel
 from critica.rollout.admission import AdmissionRule
 from critica.rollout.ask import ask
+from critica.rollout.budget import Allocator
 from critica.rollout.control import Control, Unhindered
+from critica.rollout.samples import Want, made_group, sample, trajectory_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,11 @@ def gather(
     admission: AdmissionRule,
     request: Request,
     control: Control | None = None,
+    allocator: Allocator | None = None,
 ) -> Gathered:
     """Repeat collect, score and admission until `request.prompts` groups pass or the rule's rounds are used up.
 
+    Each round's samples, prompts x samples_per_prompt, are spread over its prompts by `allocator` (evenly, by default).
     Raises `RewardFailures` if too many of all rounds' samples failed, `NothingGathered` if no group passed.
     """
     groups: list[Group] = []
@@ -69,7 +74,7 @@ def gather(
     told: list[Outcome] = []
     written: list[Trajectory] = []
     verdicts_of_all: list[Reward] = []
-    control = control or Unhindered()
+    control, allocator = control or Unhindered(), allocator or Allocator()
     drawn: list[str] = []
     asked: list[str] = []
     slot = 0
@@ -78,14 +83,8 @@ def gather(
         rounds += 1
         tasks = curriculum.draw(request.prompts - len(groups))
         drawn += [task.task_id for task in tasks]
-        asked += [
-            trajectory_name(request.step, slot + offset, i)
-            for offset in range(len(tasks))
-            for i in range(request.samples_per_prompt)
-        ]
-        collected = collect(policy, tasks, request, supervision.seed, slot, control)
+        collected, scored = write(policy, tasks, request, supervision, control, allocator, slot, asked)
         slot += len(tasks)
-        scored = score(collected, supervision, request.step, control)
         for group, verdicts in zip(collected, scored, strict=True):
             reason = admission.rejects(verdicts)
             if reason:
@@ -107,66 +106,74 @@ def gather(
             " rounds; the tasks are all too easy, all too hard, or the reward never varies:"
             " look at the rewards (critica train … --set admission=accept_all), or raise admission.max_rounds"
         )
-    reports = control.close(written, verdicts_of_all)
+    reports = (*control.close(written, verdicts_of_all), *spread_of(groups, rewards))
     return Gathered(tuple(groups), tuple(rewards), tuple(away), rounds, tuple(drawn), tuple(asked), reports)
 
 
-def trajectory_name(step: int, slot: int, index: int) -> str:
-    """A sample's identity: also the counter of its random numbers."""
-    return f"{step}.{slot}.{index}"
-
-
-def collect(
+def write(
     policy: Policy,
     tasks: tuple[Task, ...],
     request: Request,
-    seed: int,
+    supervision: Supervision,
+    control: Control,
+    allocator: Allocator,
     first_slot: int,
-    control: Control | None = None,
-) -> list[Group]:
-    """Sample every task `samples_per_prompt` times; a sample's random numbers depend on (step, slot, index) alone."""
-    asked = []
-    for offset, task in enumerate(tasks):
-        streams = tuple((request.step, first_slot + offset, i) for i in range(request.samples_per_prompt))
-        asked.append(SampleRequest(policy.encode(task.messages), streams))
-    rows = [stream for want in asked for stream in want.streams]
-    hand = control.begin(request.step, rows, request.limits.temperature) if control is not None else None
-    try:
-        answers = policy.sample(asked, request.limits, seed, hand)
-    except PromptTooLong as error:
-        longest = max(range(len(tasks)), key=lambda i: len(asked[i].prompt_ids))
-        raise error.of_task(tasks[longest].task_id) from error
+    asked: list[str],
+) -> tuple[list[Group], list[list[Reward]]]:
+    """One round's groups and what was told of them: collected and scored in waves, until the budget wants no more.
+
+    The names of the samples are added to `asked` before they are written.
+    """
+    trajectories: list[tuple[Trajectory, ...]] = [() for _ in tasks]
+    waves: list[tuple[int, ...]] = [() for _ in tasks]
+    told: list[list[Reward]] = [[] for _ in tasks]
+    expected = allocator.forecast(tasks)
+    while any(more := allocator.more(expected, told, request.samples_per_prompt)):
+        wants = [
+            Want(task, first_slot + i, range(len(told[i]), len(told[i]) + more[i]))
+            for i, task in enumerate(tasks) if more[i]
+        ]  # fmt: skip
+        asked += [trajectory_name(request.step, want.slot, index) for want in wants for index in want.places]
+        for want, fresh in zip(wants, sample(policy, wants, request, supervision.seed, control), strict=True):
+            i = want.slot - first_slot
+            trajectories[i], waves[i] = trajectories[i] + fresh, (*waves[i], len(fresh))
+        groups = [made_group(request.step, want, trajectories[want.slot - first_slot]) for want in wants]
+        verdicts = score(groups, supervision, request.step, control, [want.places.start for want in wants])
+        for want, news in zip(wants, verdicts, strict=True):
+            told[want.slot - first_slot] += news
+    whole = [Want(task, first_slot + i, range(0)) for i, task in enumerate(tasks)]
     return [
-        group_of(policy, task, want, got, request, first_slot + i)
-        for i, (task, want, got) in enumerate(zip(tasks, asked, answers, strict=True))
-    ]
+        made_group(request.step, want, members, written if len(written) > 1 else ())
+        for want, members, written in zip(whole, trajectories, waves, strict=True)
+    ], told
 
 
-def group_of(
-    policy: Policy, task: Task, want: SampleRequest, samples: list[Sample], request: Request, slot: int
-) -> Group:
-    """Samples of one prompt as sibling trajectories."""
-    key = f"{request.step}.{slot}"
-    context = ContextTurn(task.messages[-1], want.prompt_ids)
-    trajectories = []
-    for i, sample in enumerate(samples):
-        text = policy.decode_text(sample.token_ids)
-        turn = SampledTurn(
-            Message("assistant", text), sample.token_ids, sample.logprobs, request.limits.temperature, policy.version
-        )
-        name = trajectory_name(request.step, slot, i)
-        trajectories.append(Trajectory(name, name, task.task_id, key, "policy", (context, turn), sample.stop))
-    return Group(key, task, tuple(trajectories))
+def spread_of(groups: Sequence[Group], rewards: Sequence[Reward]) -> tuple[Metric, ...]:
+    """How the samples lie over the prompts, and how many prompts have outcomes that differ."""
+    sizes = [len(group.trajectories) for group in groups]
+    values = {r.trajectory_id: r.outcome.value for r in rewards if isinstance(r.outcome, Scored)}
+    told = [{values[t.trajectory_id] for t in g.trajectories if t.trajectory_id in values} for g in groups]
+    return (
+        Metric("prompts/mixed", float(sum(len(known) > 1 for known in told)), float(len(groups))),
+        Metric("samples/fewest", float(min(sizes)), 1.0),
+        Metric("samples/most", float(max(sizes)), 1.0),
+    )
 
 
 def score(
-    groups: list[Group], supervision: Supervision, step: int, control: Control | None = None
+    groups: list[Group],
+    supervision: Supervision,
+    step: int,
+    control: Control | None = None,
+    starts: Sequence[int] = (),
 ) -> list[list[Reward]]:
     """Ask the source about every trajectory, place its answers by index, then inject the declared noise.
 
+    `starts`: of each group, the place of the first trajectory that was not asked about before; by default all are new.
     A trajectory that the control stopped ended in an absorbing failure: it is told so, and no source is asked.
     """
-    pairs = [(group, trajectory) for group in groups for trajectory in group.trajectories]
+    fresh = [g.trajectories[start:] for g, start in zip(groups, starts or [0] * len(groups), strict=True)]
+    pairs = [(group, trajectory) for group, new in zip(groups, fresh, strict=True) for trajectory in new]
     whole = [(g, t) for g, t in pairs if t.stop is not StopReason.EARLY_STOPPED]
     items = [ScoreRequest(group.task, t.trajectory_id, t.sampled_text) for group, t in whole]
     outcomes = ask(supervision.source, items, supervision.journal, step)
@@ -182,7 +189,7 @@ def score(
             if trajectory.trajectory_id not in told:
                 failure = Reward(source.name, trajectory.trajectory_id, Scored(control.failure))
                 told[trajectory.trajectory_id] = failure
-    return [[told[trajectory.trajectory_id] for trajectory in group.trajectories] for group in groups]
+    return [[told[trajectory.trajectory_id] for trajectory in new] for new in fresh]
 
 
 def ledger_of(reward: Reward, task_id: str, state: LedgerState, reason: str) -> LedgerEntry:
