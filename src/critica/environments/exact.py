@@ -10,7 +10,7 @@ prompt states the game, the characters of the text are its tokens.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -99,14 +99,19 @@ class TokenGame(ABC):
         for token in range(len(self.vocabulary)):
             yield from self.ends((*prefix, token))
 
-    def parse(self, text: str) -> Prefix | None:
-        """The finished sequence that a text spells, blanks aside; None if it spells none."""
+    def beginning(self, text: str) -> Prefix | None:
+        """The sequence that a text spells so far, blanks aside; None if no finished sequence can come of it."""
         tokens: list[int] = []
         for character in "".join(text.split()):
             if character not in self.vocabulary or self.is_end(tuple(tokens)):
                 return None
             tokens.append(self.vocabulary.index(character))
-        return tuple(tokens) if self.is_end(tuple(tokens)) else None
+        return tuple(tokens)
+
+    def parse(self, text: str) -> Prefix | None:
+        """The finished sequence that a text spells, blanks aside; None if it spells none."""
+        tokens = self.beginning(text)
+        return tokens if tokens is not None and self.is_end(tokens) else None
 
     def score(self, text: str) -> float:
         """The outcome of the spelled sequence; 0 for a text that spells none."""
@@ -170,8 +175,25 @@ class Solution:
         return ReturnLaw(values, tuple(mixed[value] for value in values))
 
 
+@dataclass(frozen=True, slots=True)
+class GameState:
+    """Where a game stands: what was written, as far as it matters. States of equal length and meaning are equal."""
+
+    length: int
+    meaning: Hashable
+    prefix: Prefix = field(default=(), compare=False, repr=False)
+
+
+OVER = GameState(-1, "over")  # the text was ended, or spells nothing any more: nothing more is earned
+END = ""  # the action that ends a text; every other action is one character
+
+
 class GameEnvironment(Environment):
-    """A family of games as an environment: `draw(index)` gives the rules, the task carries them in `info`."""
+    """A family of games as an environment: `draw(index)` gives the rules, the task carries them in `info`.
+
+    It can be put back to the state after any text (`records.Restorable`). The outcome is paid when the finished text
+    is ended; whatever else is written there or before leads nowhere and pays 0, as the score of such a text does.
+    """
 
     def __init__(
         self, name: str, seed: int, draw: Callable[[int], TokenGame], rules: Callable[..., TokenGame], max_length: int
@@ -202,6 +224,34 @@ class GameEnvironment(Environment):
     def score(self, task: Task, text: str) -> float:
         """The outcome of the sequence that the text spells; 0 for a text that spells none."""
         return self.game(task).score(text)
+
+    def snapshot(self, task: Task, text: str) -> GameState:
+        """The state after this text."""
+        game = self.game(task)
+        prefix = game.beginning(text)
+        return OVER if prefix is None else _state(game, prefix)
+
+    def legal_actions(self, task: Task, state: Hashable) -> tuple[str, ...]:
+        """The characters that may follow; ending the text, once it is finished."""
+        assert isinstance(state, GameState)
+        if state == OVER:
+            return ()
+        game = self.game(task)
+        return (END,) if game.is_end(state.prefix) else game.vocabulary
+
+    def act(self, task: Task, state: Hashable, action: str) -> tuple[GameState, float]:
+        """(the next state, what it pays)."""
+        assert isinstance(state, GameState)
+        if action not in self.legal_actions(task, state):
+            return OVER, 0.0
+        game = self.game(task)
+        if action == END:
+            return OVER, game.outcome(state.prefix)
+        return _state(game, (*state.prefix, game.vocabulary.index(action))), 0.0
+
+
+def _state(game: TokenGame, prefix: Prefix) -> GameState:
+    return GameState(len(prefix), game.state(prefix), prefix)
 
 
 def rules_of(game: TokenGame) -> Mapping[str, Any]:

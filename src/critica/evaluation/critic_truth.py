@@ -1,40 +1,22 @@
 """The true value of a prefix, measured: fresh continuations by the policy, scored without noise (SVEB's MCS@k)."""
 
-import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from critica.functional.random import uniforms
-from critica.policies.base import Policy, PromptTooLong, Sample, SampleLimits, SampleRequest
+from critica.policies.base import Policy
 from critica.records.arrays import TokenBatch
 from critica.records.supervision import Scored
 from critica.records.words import Task
 from critica.rewards.base import RewardSource, ScoreRequest
+from critica.rollout.continuations import Place, buckets, continue_places, number_of, place_at
 
-BUCKET_TOKENS = 16  # continuations whose room differs by less are decoded together, and cut to their own room
+__all__ = ["Place", "TruthMissing", "buckets", "choose_places", "continued_outcomes", "name_of", "weights_of"]
+
 TEXTS_AT_ONCE = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A state to be audited: before sampled token `offset` of the `length` that row `row` wrote, at grid `column`.
-
-    `stream` names the random numbers of its continuations; `room` is how many tokens the task's limit leaves.
-    """
-
-    row: int
-    offset: int
-    column: int
-    length: int
-    task: Task
-    prefix_ids: tuple[int, ...]
-    written_ids: tuple[int, ...]
-    room: int
-    stream: tuple[int, ...]
 
 
 def choose_places(
@@ -46,20 +28,10 @@ def choose_places(
     """
     places = []
     for row in rows:
-        columns = batch.sampled_mask[row].nonzero().squeeze(-1).tolist()
-        name = name_of(tasks[row])
+        length, name = int(batch.sampled_mask[row].sum()), name_of(tasks[row])
         share = float(uniforms(seed, "critic audit/places", name, row, count=1)[0])
-        offsets = sorted({int((part + share) / positions * len(columns)) for part in range(positions)})
-        ids = batch.token_ids[row].tolist()
-        for offset in offsets:
-            column = columns[offset]
-            written = tuple(ids[i] for i in columns[:offset])
-            places.append(
-                Place(
-                    row, offset, column, len(columns), tasks[row], tuple(ids[:column]), written, limit - offset,
-                    (name, row, offset),
-                )
-            )  # fmt: skip
+        offsets = sorted({int((part + share) / positions * length) for part in range(positions)})
+        places += [place_at(batch, row, offset, tasks[row], limit, (name, row, offset)) for offset in offsets]
     return tuple(places)
 
 
@@ -75,13 +47,9 @@ def continued_outcomes(
 
     The k continuations of a prefix share its keys and values. Whoever stops at the task's limit is scored as it is.
     """
-    written: list[list[Sample]] = [[] for _ in places]
-    for members in buckets(places):
-        answers = _decode(policy, [places[i] for i in members], continuations, temperature, seed)
-        for i, samples in zip(members, answers, strict=True):
-            written[i] = samples
+    written = continue_places(policy, places, continuations, temperature, seed).samples
     items = [
-        ScoreRequest(place.task, f"audit.{i}.{j}", policy.decode_text(place.written_ids + cut(sample, place)))
+        ScoreRequest(place.task, f"audit.{i}.{j}", policy.decode_text(place.written_ids + sample.token_ids))
         for i, (place, samples) in enumerate(zip(places, written, strict=True))
         for j, sample in enumerate(samples)
     ]
@@ -92,38 +60,9 @@ def continued_outcomes(
     return np.array(scores, dtype=np.float64).reshape(len(places), continuations)
 
 
-def cut(sample: Sample, place: Place) -> tuple[int, ...]:
-    """The tokens that the task's limit leaves room for."""
-    return sample.token_ids[: place.room]
-
-
-def buckets(places: Sequence[Place]) -> list[list[int]]:
-    """Indices of places with about as much room, so that few tokens are written beyond a place's own limit."""
-    found: dict[int, list[int]] = {}
-    for index, place in enumerate(places):
-        found.setdefault(-(-place.room // BUCKET_TOKENS), []).append(index)
-    return [found[key] for key in sorted(found)]
-
-
-def _decode(
-    policy: Policy, places: Sequence[Place], continuations: int, temperature: float, seed: int
-) -> list[list[Sample]]:
-    """A sample's tokens depend on its own random numbers one by one, so one that is cut is the one that was limited."""
-    requests = [
-        SampleRequest(place.prefix_ids, tuple((*place.stream, j) for j in range(continuations))) for place in places
-    ]
-    room = max(place.room for place in places)
-    try:
-        return policy.sample(requests, SampleLimits(room, temperature), seed)
-    except PromptTooLong:
-        if all(place.room == room for place in places):
-            raise
-        return [_decode(policy, [place], continuations, temperature, seed)[0] for place in places]
-
-
 def name_of(task: Task) -> int:
     """A number that names the task's random numbers, whatever its place in a list."""
-    return int.from_bytes(hashlib.blake2b(task.task_id.encode(), digest_size=7).digest(), "big")
+    return number_of(task.task_id)
 
 
 def weights_of(outcomes: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:

@@ -1,13 +1,15 @@
 """What the parts declared that they need, computed once per step and carried in a map keyed by record class."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from critica.records.checks import RecordError, require_finite
+from critica.records.protocols import Continues, Restorable
 from critica.records.words import Group
 
 
@@ -51,8 +53,62 @@ class Groups:
     groups: tuple[Group, ...]
 
 
-EvidenceItem = HiddenStates | ReferenceLogprobs | ProximalLogprobs | Groups
-Kind = TypeVar("Kind", HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups)
+@dataclass(frozen=True, slots=True)
+class Continuations:
+    """Someone who goes on from this step's answers when asked: what is not asked for is never sampled."""
+
+    live: Continues
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """The environment itself, to be put back to any state of this step's answers."""
+
+    environment: Restorable
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Another model's reading of the same sampled tokens: its states before each, on the grid, and its head.
+
+    States, not logits: [tokens V] exists only for the piece of a batch at hand.
+    """
+
+    name: str
+    states: Float[Tensor, "N T D"]
+    head: Callable[[Tensor], Tensor]  # states [S D] to logits [S V], in fp32 or better
+
+    def logits(self, mask: Bool[Tensor, "N T"]) -> Float[Tensor, "S V"]:
+        """The logits that each masked token was scored by, row-major, without gradient."""
+        with torch.no_grad():
+            return self.head(self.states[mask])
+
+    def select(self, rows: Int[Tensor, "R"], width: int) -> "View":
+        """These rows, cut to this width."""
+        return replace(self, states=self.states[rows, :width])
+
+
+@dataclass(frozen=True, slots=True)
+class Teachers:
+    """Frozen models that an objective compares the policy with, by name."""
+
+    views: tuple[View, ...]
+
+    def __getitem__(self, name: str) -> View:
+        for view in self.views:
+            if view.name == name:
+                return view
+        raise RecordError(f"there is no view {name!r}; there are {', '.join(v.name for v in self.views) or 'none'}")
+
+    def select(self, rows: Int[Tensor, "R"], width: int) -> "Teachers":
+        """These rows of every view."""
+        return Teachers(tuple(view.select(rows, width) for view in self.views))
+
+
+EvidenceItem = HiddenStates | ReferenceLogprobs | ProximalLogprobs | Groups | Continuations | Snapshots | Teachers
+Kind = TypeVar(
+    "Kind", HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups, Continuations, Snapshots, Teachers
+)  # fmt: skip
 
 
 class Evidence:
