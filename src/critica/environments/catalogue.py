@@ -17,6 +17,7 @@ from critica.environments.files import TaskFile
 from critica.environments.mixes import PICO_TASKS, MixEntry
 from critica.environments.reasoning_gym import ReasoningGym
 from critica.environments.row_files import SUFFIXES
+from critica.environments.star_graph import StarGraph
 from critica.environments.two_branch import TwoBranch
 
 PICO_MAX_NEW_TOKENS = 64
@@ -34,6 +35,7 @@ NAMED: tuple[tuple[str, Callable[[], EnvironmentConfig]], ...] = (
     ("binary_tree", BinaryTree),
     ("chain", Chain),
     ("two_branch", TwoBranch),
+    ("star_graph", StarGraph),
 )
 FORMS = (
     "rg:DATASET, rg:A+B, rg:A*2+B*1, arithmetic:DIFFICULTY, arithmetic:DIFFICULTY/FORMAT, tasks.jsonl, tasks.parquet, "

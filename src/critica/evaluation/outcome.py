@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from critica.environments.base import Environment
 from critica.evaluation.intervals import share_interval
 from critica.functional.statistics import pass_at_k
-from critica.policies.base import Policy, Sample, SampleLimits, SampleRequest
+from critica.policies.base import DecodeControl, Policy, Sample, SampleLimits, SampleRequest
 from critica.records.outcome import OutcomeReport, PassAtK, PromptOutcome, SourceAccuracy
 from critica.records.words import StopReason, Task
 
 Score = Callable[[Task, str], float | None]
+Hand = Callable[[Sequence[tuple[int, ...]], float], DecodeControl | None]  # of rows with these streams, at this heat
 
 
 def evaluate_policy(
@@ -25,12 +26,14 @@ def evaluate_policy(
     *,
     max_new_tokens: int | None = None,
     prompts_per_batch: int = 64,
+    hand: Hand | None = None,
 ) -> OutcomeReport:
     """Accuracy on `count` held-out prompts, `samples` each, with 95% intervals over prompts.
 
     `score(task, text)` is the environment's own by default; NaN or None says that an answer could not be scored: it
     is counted as unscored, not as wrong. A sample's random numbers depend on (seed, task, sample), so two policies
-    meet the same prompts with the same dice, whatever `count` is. Raises ValueError for wrong counts, and for greedy
+    meet the same prompts with the same dice, whatever `count` is. `hand` gives the decode control of each batch: what
+    is measured then is the policy under it. Raises ValueError for wrong counts, and for greedy
     decoding with more than one sample, which would be the same answer again.
     """
     _check(count, samples, temperature)
@@ -41,7 +44,8 @@ def evaluate_policy(
     for start in range(0, len(tasks), prompts_per_batch):
         part = tasks[start : start + prompts_per_batch]
         requests = [SampleRequest(policy.encode(task.messages), _streams(task, samples)) for task in part]
-        written += policy.sample(requests, limits, seed)
+        rows = [stream for request in requests for stream in request.streams]
+        written += policy.sample(requests, limits, seed, None if hand is None else hand(rows, temperature))
     texts = [[policy.decode_text(_without_end(sample)) for sample in row] for row in written]
     prompts = tuple(
         _prompt_outcome(task, row, [scorer(task, text) for text in said], environment)

@@ -1,7 +1,7 @@
 """A transformer without a language head: the body of a critic that has one of its own."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from critica.policies.base import TrainablePolicy
 from critica.policies.families import base_model
+from critica.policies.follower import Follower
 from critica.policies.forward import HiddenForward
 from critica.policies.loading import open_model, quiet_transformers, refill, resolve_device
 from critica.records.arrays import TokenBatch
@@ -54,6 +55,10 @@ class LanguageBackbone(nn.Module):
     def sampled_and_final_states(self, batch: TokenBatch) -> tuple[Float[Tensor, "S D"], Float[Tensor, "N D"]]:
         """Both, from one pass."""
         return self._forward.sampled_and_final_states(batch)
+
+    def follow(self, prompts: Sequence[tuple[int, ...]], owners: Sequence[int], steps: int) -> Follower:
+        """This body's states along rows that a policy writes. Raises ValueError if its family is not known."""
+        return self._forward.follow(prompts, owners, steps)
 
     def trainable(self) -> Iterable[tuple[str, nn.Parameter]]:
         """Named parameters: all of them."""

@@ -72,6 +72,32 @@ class DecodeControl(Protocol):
 
 
 @runtime_checkable
+class ReadsPrompts(Protocol):
+    """A control that must know what its rows continue: told once a call, before anything is decoded."""
+
+    def on_prompts(self, requests: Sequence[SampleRequest], limits: SampleLimits, end_ids: tuple[int, ...]) -> None: ...
+
+
+class Following(Protocol):
+    """States along rows that grow together, and after tokens that nobody has written yet; see `follower.Follower`."""
+
+    states: Float[Tensor, "n D"]
+
+    def ahead(self, tokens: Int[Tensor, "n k"]) -> Float[Tensor, "n k D"]: ...
+
+    def read(self, tokens: Int[Tensor, "n"]) -> None: ...
+
+    def keep(self, rows: Int[Tensor, "kept"]) -> None: ...
+
+
+@runtime_checkable
+class Followed(Protocol):
+    """A model that can read along while rows grow: `prompts[owners[i]]` is the prompt of row i."""
+
+    def follow(self, prompts: Sequence[tuple[int, ...]], owners: Sequence[int], steps: int) -> Following: ...
+
+
+@runtime_checkable
 class Policy(Protocol):
     """A causal language model that writes tokens. Weights need not be in this process."""
 
@@ -112,6 +138,23 @@ class TrainablePolicy(Policy, Protocol):
     def save(self, folder: Path) -> None: ...
 
     def restore(self, folder: Path) -> None: ...
+
+
+@runtime_checkable
+class TextCodec(Protocol):
+    """Bare text to tokens and back, without special ones."""
+
+    def encode_text(self, text: str) -> tuple[int, ...]: ...
+
+    def decode_text(self, token_ids: Sequence[int]) -> str: ...
+
+
+@runtime_checkable
+class WritingPolicy(TrainablePolicy, TextCodec, Protocol):
+    """A policy that may be shown texts to imitate: it encodes bare text and knows what ends one."""
+
+    @property
+    def end_ids(self) -> tuple[int, ...]: ...
 
 
 @runtime_checkable

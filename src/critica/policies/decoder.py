@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from critica.functional import random
-from critica.policies.base import DecodeControl, Sample, SampleLimits, SampleRequest
+from critica.policies.base import DecodeControl, ReadsPrompts, Sample, SampleLimits, SampleRequest
 from critica.policies.cache import arrange
 from critica.policies.families import Stack
 from critica.policies.native_step import NativeDecoding, flat_grid
@@ -82,6 +82,8 @@ class Decoder:
         """Continue every request; the token of stream s at step t is drawn with uniform t of (seed, "decode", *s)."""
         if limits.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens is {limits.max_new_tokens}; a sample has at least one token: ask for 1")
+        if isinstance(control, ReadsPrompts):
+            control.on_prompts(requests, limits, self._end_ids)
         weights = DecodeWeights(self._stack, self._packed, self._native)
         made: list[list[Sample]] = [[] for _ in requests]
         first = 0

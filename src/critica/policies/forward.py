@@ -1,6 +1,7 @@
 """The training forward: packed tokens, each shared prompt computed once, exact gradients in the model's own weights."""
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from critica.functional import logprobs
 from critica.policies.families import Layer, Stack, base_model, is_plain, read_stack, supports
+from critica.policies.follower import Follower
 from critica.policies.layout import Block, Layout, plan_layout
 from critica.policies.operators import collect, norm_rotate, rms_norm, spread, swiglu
 from critica.records.arrays import TokenBatch
@@ -62,6 +64,12 @@ class HiddenForward:
         states = _final_norm(self._stack, _run(self._stack, layout), torch.cat([layout.before, layout.last]))
         sampled, final = states.split([layout.before.shape[0], layout.last.shape[0]])
         return sampled, final
+
+    def follow(self, prompts: Sequence[tuple[int, ...]], owners: Sequence[int], steps: int) -> Follower:
+        """States along rows that somebody else writes. Raises ValueError on the padded path, which has no cache."""
+        if self._stack is None:
+            raise ValueError(f"this model cannot read along while a policy writes: {self._reason}")
+        return Follower(self._stack, prompts, owners, steps)
 
     def _padded(self, batch: TokenBatch) -> Float[Tensor, "N T D"]:
         trunk = base_model(self._model).base_model

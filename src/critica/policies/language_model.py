@@ -15,6 +15,7 @@ from critica.policies.base import DecodeControl, PromptTooLong, Sample, SampleLi
 from critica.policies.decoder import Decoder
 from critica.policies.fallback import generate_samples
 from critica.policies.families import base_model
+from critica.policies.follower import Follower
 from critica.policies.forward import HiddenForward
 from critica.policies.loading import open_model, open_tokenizer, quiet_transformers, refill, resolve_device
 from critica.policies.locate import PolicyLoadError, resolve
@@ -104,6 +105,10 @@ class LanguagePolicy:
             ids.pop()
         return tuple(ids)
 
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """The tokens of a bare text, as a continuation: no special tokens, also none that it spells."""
+        return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
     def decode_text(self, token_ids: Sequence[int]) -> str:
         """The text of these tokens, special ones left out: a view, never the truth."""
         return self.tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -134,6 +139,11 @@ class LanguagePolicy:
                     f"decode control needs the batched decoder, and it cannot read this policy: {self._forward.reason}"
                 )
             return generate_samples(self.model, self.end_ids, requests, limits, seed)
+
+    def follow(self, prompts: Sequence[tuple[int, ...]], owners: Sequence[int], steps: int) -> Follower:
+        """This model's states along rows that somebody else writes. Raises ValueError if its family is not known."""
+        self.model.eval()
+        return self._forward.follow(prompts, owners, steps)
 
     def _check_length(self, prompt_tokens: int, new_tokens: int) -> None:
         if prompt_tokens < 1:

@@ -72,12 +72,22 @@ class DecodeWeights:
         self.paired = self.folded and self.native is None
         self.layers = [DecodeLayer(stack, layer, self.folded, self.paired, packed) for layer in stack.layers]
         self.final_norm = stack.final_norm.weight.detach()  # type: ignore[operator]
-        head = stack.head
-        if head is None:
-            raise ValueError("the decoder needs a language model with a head; this stack has none")
-        self.head = join((head,), packed) if self.folded else Separate((head,))
-        self.vocabulary = self.head.out_features
+        self._head: Projection | Separate | None = None
+        if stack.head is not None:
+            self._head = join((stack.head,), packed) if self.folded else Separate((stack.head,))
         self.result_dtype = torch.float64 if stack.dtype == torch.float64 else torch.float32
+
+    @property
+    def head(self) -> "Projection | Separate":
+        """What turns states into logits. Raises ValueError for a body without one, which can only be read."""
+        if self._head is None:
+            raise ValueError("the decoder needs a language model with a head; this stack has none")
+        return self._head
+
+    @property
+    def vocabulary(self) -> int:
+        """V, the number of logits."""
+        return self.head.out_features
 
     def logits(self, hidden: Float[Tensor, "n D"]) -> Float[Tensor, "n V"]:
         """A fresh tensor: the caller may write into it."""
@@ -173,9 +183,7 @@ class Decoding:
             layer.down.add(_gated(layer.gate_up.into(self._normed, self._gate_up), self._inner), x)
         return _norm(x, weights.final_norm, stack.epsilon, torch.empty_like(x))
 
-    def _turn(
-        self, layer: DecodeLayer, cache: LayerCache, heads: Tensor, queries: tuple, keys: tuple, at: int
-    ) -> None:
+    def _turn(self, layer: DecodeLayer, cache: LayerCache, heads: Tensor, queries: tuple, keys: tuple, at: int) -> None:
         """Norm and rotate the new queries into their buffer and the new keys and values into the cache."""
         stack, grid = self._stack, self._grid
         turned = heads[:, : stack.heads + stack.key_heads]

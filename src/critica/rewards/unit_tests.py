@@ -68,11 +68,23 @@ class UnitTestSource:
     def __init__(self, settings: dict[str, object], limits: WorkerLimits) -> None:
         self._pool = WorkerPool(Program("critica.rewards.unit_judge", "make_unit_judge", settings), limits)
         self.reports: tuple[Report | None, ...] = ()  # of the last call of `scores`, by index; None: failed
+        self._asked = 0  # programs whose judgment is awaited
 
     @property
     def busy_workers(self) -> int:
         """Cores that programs occupy right now."""
         return self._pool.busy_workers
+
+    @property
+    def waiting_for(self) -> str:
+        """How many programs are awaited; empty if none is."""
+        return f"{self._asked} programs of reward {self.name} ({self.busy_workers} running)" if self._asked else ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What this machine cannot enforce about programs, and how to get it."""
+        warning = self.isolation.warning
+        return (warning,) if warning else ()
 
     @property
     def isolation(self) -> Isolation:
@@ -81,7 +93,11 @@ class UnitTestSource:
 
     def scores(self, items: Sequence[ScoreRequest]) -> list[Outcome]:
         """One outcome per request, by index."""
-        replies = self._pool.run([item_of(item) for item in items])
+        self._asked = len(items)
+        try:
+            replies = self._pool.run([item_of(item) for item in items])
+        finally:
+            self._asked = 0
         self.reports = tuple(None if reply.error else Report.from_note(reply.note) for reply in replies)
         outcomes: list[Outcome] = []
         for item, reply in zip(items, replies, strict=True):

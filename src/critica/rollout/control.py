@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from critica.critics.base import ValueCritic
-from critica.policies.base import DecodeControl
+from critica.critics.targets import TargetRule
+from critica.policies.base import DecodeControl, Policy
 from critica.records.arrays import Metric
 from critica.records.supervision import Reward
 from critica.records.words import Trajectory
@@ -20,6 +21,7 @@ class ControlContext:
 
     critic: ValueCritic
     seed: int
+    policy: Policy
 
 
 class ControlPart(ABC):
@@ -31,6 +33,10 @@ class ControlPart(ABC):
     def lowest(self, low: float) -> float:
         """The lowest outcome that training may be told, when the source's own is `low`."""
         return low
+
+    def check(self, target: TargetRule) -> None:
+        """Raise ValueError, with the way out, if rows written like this cannot teach a critic these targets."""
+        return None
 
 
 class Control(ABC):
@@ -44,6 +50,10 @@ class Control(ABC):
     @abstractmethod
     def begin(self, step: int, streams: Sequence[Stream], temperature: float) -> DecodeControl | None:
         """The control of one call of the decoder, whose rows have these streams; None leaves it alone."""
+
+    def evaluating(self, streams: Sequence[Stream], temperature: float) -> DecodeControl | None:
+        """The control of one call of the decoder outside of training; None: an answer is the policy's own."""
+        return None
 
     @abstractmethod
     def close(self, trajectories: Sequence[Trajectory], rewards: Sequence[Reward]) -> tuple[Metric, ...]:
