@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from critica.functional.ratios import truncated_importance
+from critica.objectives.base import Objective, TokenScores
 from critica.objectives.penalties import Entropy, ReferenceKl
 from critica.objectives.positive_example import PositiveExamples
 from critica.objectives.surrogates import ClippedRatio, ClippedShift, PolicyGradient
@@ -16,16 +17,7 @@ from critica.records.losses import LossTerm, Reduction, TokenMean
 
 
 @dataclass(frozen=True, slots=True)
-class TokenScores:
-    """The sampled tokens under the weights being trained (with gradient) and at the center of the trust region."""
-
-    policy_logprobs: Float[Tensor, "N T"]
-    proximal_logprobs: Float[Tensor, "N T"]
-    entropies: Float[Tensor, "N T"]
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyLoss:
+class PolicyLoss(Objective):
     """Terms per token, reduced elsewhere with denominators of the whole optimizer step.
 
     `mismatch_cap` truncates the importance weight exp(proximal - behavior) between trainer and sampler (token-level

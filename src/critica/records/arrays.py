@@ -164,7 +164,8 @@ class ValuePrediction:
     `bootstrap` and `bootstrap_law` are the expectation after the last token. `support` is how many samples stand
     behind a counted value (None for a learned one). `uses_siblings`: the value compares samples of one prompt, so
     that a group in which all fared alike tells nothing. `nodes` numbers states coarser than tokens, in place of the
-    batch's `node_index`: a node's value is that of its first token.
+    batch's `node_index`: a node's value is that of its first token. `scores` are what a preference model says of each
+    whole answer, one column a model, for critics that learn from comparisons.
     """
 
     mean: Float[Tensor, "N T"]
@@ -176,6 +177,7 @@ class ValuePrediction:
     uses_own_outcome: bool = False
     uses_siblings: bool = False
     nodes: Int[Tensor, "N T"] | None = None
+    scores: Float[Tensor, "N K"] | None = None
 
     def __post_init__(self) -> None:
         rows, width = self.mean.shape
@@ -218,20 +220,42 @@ class Samples:
         require(not self.values.requires_grad, self, "a target carries no gradient")
 
 
-ValueTargets = Scalar | Samples
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Comparisons of each answer with S others: `opponents` are their scores, by each of K models, when predicted.
+
+    `better` is 1 where this answer was told to be the better one and 0 where the worse; `weights` (0: no comparison)
+    sum to one over S in every row that has any. `mask` marks one token of such a row, its last sampled one.
+    """
+
+    opponents: Float[Tensor, "N S K"]
+    better: Float[Tensor, "N S"]
+    weights: Float[Tensor, "N S"]
+    mask: Bool[Tensor, "N T"]
+
+    def __post_init__(self) -> None:
+        require_shape(self, "better", self.better, tuple(self.opponents.shape[:2]))
+        require_shape(self, "weights", self.weights, tuple(self.opponents.shape[:2]))
+        require_finite(self, "opponents", self.opponents)
+        require(not self.opponents.requires_grad, self, "a target carries no gradient")
+
+
+ValueTargets = Scalar | Samples | Pairs
 
 
 @dataclass(frozen=True, slots=True)
 class Advantages:
     """Credit for each token and the name of the rule that gave it.
 
-    `mask` says which tokens are trained on; `zero_variance` marks rows whose group told nothing.
+    `mask` says which tokens are trained on; `zero_variance` marks rows whose group told nothing. `nodes` numbers the
+    steps that credit was given to as wholes, for objectives that judge a step's log-probability; None: to tokens.
     """
 
     advantage: Float[Tensor, "N T"]
     mask: Bool[Tensor, "N T"]
     zero_variance: Bool[Tensor, "N"]
     rule: str
+    nodes: Int[Tensor, "N T"] | None = None
 
     def __post_init__(self) -> None:
         require_shape(self, "mask", self.mask, tuple(self.advantage.shape))
