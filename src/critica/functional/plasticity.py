@@ -1,6 +1,7 @@
 """Can a network still learn: units that never speak, directions that its features use, how large its weights are."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -42,3 +43,34 @@ def effective_rank(features: Float[Tensor, "S D"]) -> float:
 def weight_norm(weights: Iterable[Tensor]) -> float:
     """The L2 norm of all weights together."""
     return float(sum(float(weight.detach().double().square().sum()) for weight in weights)) ** 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class LearningReading:
+    """How well a network still learns: share of active units, rank of its features, error on what it never saw."""
+
+    active: float
+    rank: float
+    error: float
+
+
+def replay_move(
+    before: LearningReading,
+    now: LearningReading,
+    best_rank: float,
+    active_tolerance: float,
+    rank_floor: float,
+    error_tolerance: float,
+) -> int:
+    """Whether a critic can take more passes over its data (1), needs fewer (-1), or neither (0).
+
+    Fewer: the active share fell by more than `active_tolerance`, the rank is not at least `rank_floor` x `best_rank`,
+    or the error rose above (1 + `error_tolerance`) x the one before. More: none of these, the active share is steady
+    within the tolerance, and the error fell. An error that is NaN on either side (nothing was told) decides nothing.
+    With a rank floor of 0, and an error that always falls, it is the switch of Adaptive RR (arXiv 2310.07418).
+    """
+    if now.active < before.active - active_tolerance or not now.rank >= rank_floor * best_rank:
+        return -1
+    if now.error > before.error * (1 + error_tolerance):
+        return -1
+    return int(abs(now.active - before.active) <= active_tolerance and now.error < before.error)

@@ -3,23 +3,25 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from critica.critics.base import Remembering, Trainable, ValueCritic
+from critica.critics.base import Remembering, Reporting, Trainable, ValueCritic
 from critica.curricula.base import Stage
 from critica.functional.divergences import k3
 from critica.functional.logprobs import logprobs_and_entropies
 from critica.functional.random import torch_generator
 from critica.functional.reduce import denominator, reduce
-from critica.objectives.policy_loss import PolicyLoss, TokenScores
+from critica.objectives.base import Objective, TokenScores
 from critica.policies.base import TrainablePolicy
 from critica.policies.batching import microbatches
 from critica.policies.kept import KeptStates
 from critica.records.arrays import (
     Advantages,
     Metric,
+    Pairs,
     Point,
     RewardBatch,
     Samples,
@@ -30,11 +32,12 @@ from critica.records.arrays import (
     scatter_sampled,
 )
 from critica.records.checks import NonFiniteNumbers
-from critica.records.evidence import Evidence, ProximalLogprobs, ReferenceLogprobs
+from critica.records.evidence import Evidence, ProximalLogprobs, ReferenceLogprobs, Teachers
 from critica.records.losses import LossTerm, TokenMean
 from critica.training.batching import update_rows
 from critica.training.optimizer import Optimizer
 from critica.training.plasticity import EVERY, plasticity
+from critica.training.replay_ratio import FixedPasses, ReplayRatio
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +70,19 @@ class Lesson:
             advantage=self.credit.advantage[rows, :width],
             mask=self.credit.mask[rows, :width],
             zero_variance=self.credit.zero_variance[rows],
+            nodes=None if self.credit.nodes is None else self.credit.nodes[rows, :width],
         )
         values = replace(
             self.values, mean=self.values.mean[rows, :width], mask=self.values.mask[rows, :width],
             bootstrap=self.values.bootstrap[rows], law=Point(), bootstrap_law=Point(), support=None,
-            nodes=None if self.values.nodes is None else self.values.nodes[rows, :width],
+            nodes=None if self.values.nodes is None else self.values.nodes[rows, :width], scores=None,
         )  # fmt: skip
         items = []
         for item in self.evidence:
             if isinstance(item, ProximalLogprobs | ReferenceLogprobs):
                 items.append(replace(item, logprobs=item.logprobs[rows, :width]))
+            if isinstance(item, Teachers):
+                items.append(item.select(rows, width))
         told, targets = select_told(self.told, rows, width), select_targets(self.targets, rows, width)
         return Lesson(batch, told, credit, targets, values, Evidence(*items))
 
@@ -95,7 +101,15 @@ def select_targets(targets: ValueTargets | None, rows: Tensor, width: int) -> Va
         return None
     if isinstance(targets, Samples):
         return Samples(targets.values[rows, :width], targets.weights[rows, :width], targets.mask[rows, :width])
+    if isinstance(targets, Pairs):
+        return Pairs(targets.opponents[rows], targets.better[rows], targets.weights[rows], targets.mask[rows, :width])
     return replace(targets, values=targets.values[rows, :width], mask=targets.mask[rows, :width])
+
+
+class CriticLearner(Protocol):
+    """Teaches a critic that does not learn from targets."""
+
+    def update(self, batch: TokenBatch, told: RewardBatch, step: int) -> list[Metric]: ...
 
 
 class Learner:
@@ -105,13 +119,16 @@ class Learner:
         self,
         policy: TrainablePolicy,
         critic: ValueCritic,
-        objective: PolicyLoss,
+        objective: Objective,
         optimizers: tuple[Optimizer, Optimizer | None],
         schedule: Schedule,
         seed: int,
         kept: KeptStates | None = None,
+        replay: ReplayRatio | None = None,
+        author: CriticLearner | None = None,
     ) -> None:
-        self.kept = kept or KeptStates()
+        self.kept, self.author = kept or KeptStates(), author
+        self.replay = replay or FixedPasses(schedule.critic_epochs)
         self.policy, self.critic, self.objective = policy, critic, objective
         self.policy_optimizer, self.critic_optimizer = optimizers
         self.schedule, self.seed = schedule, seed
@@ -148,13 +165,24 @@ class Learner:
                 if stage.policy:
                     self.policy.version = step
         if critic is not None and not joint:
-            for rows in self._parts(lesson, self.schedule.critic_epochs, step, "critic"):
+            for rows in self._parts(lesson, self.replay.passes(), step, "critic"):
                 reports += self._critic_step(lesson, rows, critic)
+        if stage.critic and self.author is not None:
+            reports += self.author.update(lesson.batch, lesson.told, step)
+            self.applied = True
+        if isinstance(self.critic, Reporting):
+            reports += self.critic.report()
         if stage.critic and isinstance(self.critic, Remembering):
             self.critic.remember(lesson.batch, lesson.told)
-        if critic is not None and step % EVERY == 0:
-            reports += plasticity(critic, lesson.batch, lesson.evidence)
+        if critic is not None:
+            reports += self._readings(critic, lesson, step)
         return merge_metrics(reports)
+
+    def _readings(self, critic: Trainable, lesson: Lesson, step: int) -> list[Metric]:
+        """Whether the critic can still learn, now and then, and what the replay ratio makes of it."""
+        read = step % EVERY == 0 or self.replay.due(step)
+        readings = plasticity(critic, lesson.batch, lesson.evidence) if read else ()
+        return [*readings, *self.replay.hear(step, lesson.told, lesson.values, readings)]
 
     def _parts(self, lesson: Lesson, epochs: int, step: int, who: str) -> list[Tensor]:
         parts = []
@@ -225,21 +253,20 @@ class Learner:
 
     def _scores(self, part: Lesson, states: Tensor) -> TokenScores:
         mask = part.batch.sampled_mask
-        flat, entropy = logprobs_and_entropies(
-            self.policy.logits(states), part.batch.token_ids[mask], part.batch.temperature[mask]
-        )
+        logits = self.policy.logits(states)
+        flat, entropy = logprobs_and_entropies(logits, part.batch.token_ids[mask], part.batch.temperature[mask])
         logprobs = scatter_sampled(flat, mask)
         entropies = scatter_sampled(entropy if self.objective.needs_entropy_gradient else entropy.detach(), mask)
         proximal = logprobs.detach()
         if ProximalLogprobs in part.evidence:
             proximal = part.evidence[ProximalLogprobs].logprobs
-        return TokenScores(logprobs, proximal, entropies)
+        return TokenScores(logprobs, proximal, entropies, logits if self.objective.needs_logits else logits[:0])
 
 
 class Denominators:
     """What a loss is divided by, counted over every row of one optimizer step, however it is cut."""
 
-    def __init__(self, lesson: Lesson, rows: Tensor, objective: PolicyLoss) -> None:
+    def __init__(self, lesson: Lesson, rows: Tensor, objective: Objective) -> None:
         masks = objective.masks(lesson.credit, lesson.told)
         self._policy_masks = {name: mask[rows] for name, mask in masks.items()}
         self._critic_mask = lesson.targets.mask[rows] if lesson.targets is not None else None

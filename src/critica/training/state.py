@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from critica.critics.base import Trainable, ValueCritic
+from critica.critics.base import HasWeights, ValueCritic
 from critica.curricula.base import Curriculum
 from critica.policies.base import TrainablePolicy
 from critica.records.protocols import Stateful
@@ -17,6 +17,7 @@ from critica.rewards.base import RewardSource
 from critica.rollout.control import Control
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
+from critica.training.replay_ratio import ReplayRatio
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,12 @@ class TrainingState:
     curriculum: Curriculum
     source: RewardSource
     control: Control
+    replay: ReplayRatio
 
     def save(self, folder: Path, progress: Progress) -> None:
         """Write every part under `folder`; the caller publishes it atomically."""
         self.policy.save(folder / "policy")
-        if isinstance(self.critic, Trainable):
+        if isinstance(self.critic, HasWeights):
             self.critic.save(folder / "critic")
         if self.observer.reference is not None:
             self.observer.save(folder / "reference")
@@ -49,7 +51,7 @@ class TrainingState:
         progress = Progress(**kept["progress"])
         self.policy.restore(folder / "policy")
         self.policy.version = progress.policy_version
-        if isinstance(self.critic, Trainable):
+        if isinstance(self.critic, HasWeights):
             self.critic.load(folder / "critic")
         if self.observer.reference is not None:
             self.observer.restore(folder / "reference")
@@ -60,10 +62,10 @@ class TrainingState:
         return progress
 
     def _stateful(self) -> list[tuple[str, Stateful]]:
-        """The parts with memory beside weights: curriculum, decode control, a critic or a source that has some."""
+        """The parts with memory beside weights: curriculum, decode control, a critic, source or ratio that has some."""
         parts = (
             ("curriculum", self.curriculum), ("critic", self.critic),
-            ("source", self.source), ("control", self.control),
+            ("source", self.source), ("control", self.control), ("replay", self.replay),
         )  # fmt: skip
         return [(name, part) for name, part in parts if isinstance(part, Stateful)]
 
