@@ -20,12 +20,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A benchmark. `settings` is the dataclass that `Order.settings` change; `run` returns the table it wrote."""
+    """A benchmark. `settings` is the dataclass that `Order.settings` change; `run` returns the table it wrote.
+
+    `quick` are the settings of its small slice; empty: it has none.
+    """
 
     name: str
     purpose: str
     settings: type
     run: Callable[[Order], Path]
+    quick: tuple[str, ...] = ()
 
 
 SOURCE = Path(__file__).parents[2]

@@ -4,13 +4,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from critica.benches.base import Bench
+from critica.benches.continuations import CONTINUATIONS
 from critica.benches.counted_cost import COUNTED_COST
+from critica.benches.critics import CRITICS
+from critica.benches.espo import ESPO_EVIDENCE
 from critica.benches.import_time import IMPORT
+from critica.benches.payback import PAYBACK
+from critica.benches.quantile_count import QUANTILE_COUNT
+from critica.benches.recipes import RECIPES_BENCH
 from critica.benches.safeguards import SAFEGUARDS
 from critica.benches.sandbox import SANDBOX
 from critica.benches.seeds import SEEDS
 from critica.benches.speed import SPEED
+from critica.benches.stop_rule import STOP_RULE
 from critica.benches.torture import TORTURE
 
-ALL = (IMPORT, SPEED, SANDBOX, SEEDS, SAFEGUARDS, COUNTED_COST, TORTURE)
+ALL = (
+    IMPORT, SPEED, SANDBOX, SEEDS, SAFEGUARDS, COUNTED_COST, QUANTILE_COUNT, STOP_RULE,
+    CONTINUATIONS, TORTURE, CRITICS, PAYBACK, RECIPES_BENCH, ESPO_EVIDENCE,
+)  # fmt: skip
 BENCHES: Mapping[str, Bench] = MappingProxyType({bench.name: bench for bench in ALL})

@@ -34,6 +34,9 @@ class Bench:
     # Where what is measured is kept until a benchmark is done.
     work: Annotated[str, arg(metavar="DIR")] = "build/bench"
 
+    # A small slice of it, for a first look; `--set` changes it further.
+    quick: bool = False
+
     # Change one setting of the benchmark.
     set: Annotated[tuple[str, ...], arg(metavar="FIELD=VALUE")] = ()
 
@@ -47,8 +50,12 @@ class Bench:
             raise ConfigError(f"there is no benchmark {self.name!r}{nearest(self.name, BENCHES)}. There are: {known}.")
         if self.name == "all" and self.set:
             raise ConfigError("--set changes one benchmark's settings: name it instead of `all`.")
+        sliced = [bench.name for bench in BENCHES.values() if bench.quick]
+        if self.quick and self.name not in sliced:
+            raise ConfigError(f"--quick: {self.name} has no small slice. These have one: {', '.join(sliced)}.")
         for bench in BENCHES.values() if self.name == "all" else (BENCHES[self.name],):
             say(f"{bench.name}: {bench.purpose}")
-            written = bench.run(Order(Path(self.out), Path(self.work), self.seeds, self.set))
+            settings = (*(bench.quick if self.quick else ()), *self.set)
+            written = bench.run(Order(Path(self.out), Path(self.work), self.seeds, settings))
             show(written.read_text())
         return 0
