@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-comp
 SEEDS  ?= 5
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup demo test check bench torture clean
+.PHONY: help setup demo test check bench pages torture clean
 
 help:
 	@echo "make demo    set up, train the shipped policy with DVPO under flipped rewards, write report.html"
@@ -14,6 +14,7 @@ help:
 	@echo "make check   ruff, pyright on the core, architecture tests"
 	@echo "make bench   every benchmark, $(SEEDS) seeds (long; leave the machine alone)"
 	@echo "make torture kill runs at random, compare them bit by bit with runs that were left alone (6 minutes)"
+	@echo "make pages   docs/critics/, one page for each critic, from the docstrings and benchmarks/"
 	@echo "make setup   only make .venv"
 
 .venv/.python:
@@ -51,6 +52,9 @@ test: .venv/.dev
 
 bench: setup
 	@$(BIN)/critica bench all --seeds $(SEEDS)
+
+pages: setup
+	@$(BIN)/python -m critica.cli.critic_pages
 
 torture: setup
 	@$(BIN)/critica bench torture

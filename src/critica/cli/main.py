@@ -41,6 +41,7 @@ VERBS = {
     "plan": Entry("plan", "Plan", "say what a training run would do and need, without loading a model"),
     "critic audit": Entry("critic", "AuditCritic", "measure a critic on fresh states against their true values"),
     "critic fit": Entry("critic", "FitCritic", "fit a critic to stored rollouts, for `critica train … --critic-from`"),
+    "critic route": Entry("route", "RoutePrompts", "choose between runs for each prompt, by likely success and cost"),
     "recipes": Entry("recipes", "Recipes", "list the recipes, or show one with the origin of its values"),
     "report": Entry("report", "Report", "write a run's report.html"),
     "policy": Entry("policy", "MakePolicy", "make the tiny policy that ships with Critica"),

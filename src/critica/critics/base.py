@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from critica.policies.base import TrainablePolicy
-from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction, ValueTargets
+from critica.records.arrays import Metric, RewardBatch, TokenBatch, ValuePrediction, ValueTargets
 from critica.records.evidence import Evidence
 from critica.records.losses import LossTerm
+from critica.records.protocols import Forecasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class CriticPart(ABC):
     group_based: ClassVar[bool] = False
     distributional: ClassVar[bool] = False
     flat: ClassVar[bool] = False
+    forecasts: ClassVar[Forecasting] = "none"
 
     @property
     def needs_distributional_targets(self) -> bool:
@@ -51,8 +53,26 @@ class ValueCritic(ABC):
 
 
 @runtime_checkable
+class HasWeights(Protocol):
+    """A critic with weights of its own, however it learns: an optimizer owns them and a checkpoint holds them."""
+
+    def trainable(self) -> Iterable[tuple[str, nn.Parameter]]: ...
+
+    def save(self, folder: Path) -> None: ...
+
+    def load(self, folder: Path) -> None: ...
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A critic with something to report about its last prediction that the values do not show."""
+
+    def report(self) -> tuple[Metric, ...]: ...
+
+
+@runtime_checkable
 class Trainable(Protocol):
-    """A critic with weights: the learner drives it.
+    """A critic with weights that learns from targets: the learner drives it.
 
     A critic on a shared trunk has no body: the learner hands it the policy's states, detached unless `shapes_trunk`.
     """
@@ -79,3 +99,11 @@ class Remembering(Protocol):
     """A critic with memory: told of every step that was learned from, after it was. See also `records.Stateful`."""
 
     def remember(self, batch: TokenBatch, told: RewardBatch) -> None: ...
+
+
+@runtime_checkable
+class Teaching(Protocol):
+    """A critic made of language models that an objective may draw the policy to, by name."""
+
+    @property
+    def views(self) -> tuple[tuple[str, TrainablePolicy], ...]: ...

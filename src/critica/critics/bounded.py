@@ -60,6 +60,9 @@ class LiveBoundedCritic(LearnedCritic):
     def _value(self, states: Float[Tensor, "S D"]) -> Float[Tensor, "S"]:
         return bounded(self.head(states).squeeze(-1), self.reward_low, self.reward_high)
 
+    def means(self, shaped: Float[Tensor, "n E"]) -> Float[Tensor, "n"]:
+        return self._value(shaped)
+
     def read(self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]) -> ValuePrediction:
         mean = scatter_sampled(self._value(states), batch.sampled_mask)
         return ValuePrediction(mean, batch.sampled_mask, bootstrap=self._value(ends))

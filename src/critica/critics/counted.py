@@ -32,7 +32,11 @@ def flat_prediction(
 
 @dataclass(frozen=True, slots=True)
 class NoBaseline(CriticPart):
-    """V = 0: expects nothing (plain REINFORCE)."""
+    """V = 0: expects nothing (plain REINFORCE).
+
+    Use it as the reference that any baseline must beat; not to train with: every answer is pushed by its whole reward.
+    Costs nothing.
+    """
 
     def build(self, context: CriticContext) -> ValueCritic:
         return NoBaselineCritic()
@@ -50,7 +54,9 @@ class NoBaselineCritic(ValueCritic):
 class GroupMean(CriticPart):
     """V = mean outcome of the known samples of the prompt, the sample's own included (GRPO's baseline).
 
-    Its own outcome makes it biased by the factor 1 - 1/G, and a single known sample gets advantage 0.
+    Its own outcome makes it biased by the factor 1 - 1/G, and a single known sample gets advantage 0. Use it with eight
+    samples a prompt or more and nothing to learn first; not with few samples, whose mean is mostly chance, nor where
+    single tokens must be told apart: it is one number an answer. Costs one sum.
     """
 
     group_based: ClassVar[bool] = True
@@ -72,7 +78,11 @@ class GroupMeanCritic(ValueCritic):
 
 @dataclass(frozen=True, slots=True)
 class LeaveOneOut(CriticPart):
-    """V_i = mean outcome of the other known samples of the prompt (RLOO, arXiv 2402.14740): unbiased."""
+    """V_i = mean outcome of the other known samples of the prompt (RLOO, arXiv 2402.14740): unbiased.
+
+    Use it in place of the group's mean with two to eight samples a prompt, where that one's bias is large; not with a
+    single sample, which has no others, nor where single tokens must be told apart. Costs one sum.
+    """
 
     group_based: ClassVar[bool] = True
     flat: ClassVar[bool] = True

@@ -35,7 +35,7 @@ class Ensemble(Around):
     predict a number make a law of M medians, Gaussians a pooled Gaussian, quantiles and atoms M heads.
 
     Use it for disagreement as a warning, and with `target.risk=worst_head` for robust targets. Not for a better mean
-    alone: it costs M bodies and M updates (with `body=shared` only M heads). One member at share 1 is that critic.
+    alone. It costs M bodies and M updates (with `body=shared` only M heads). One member at share 1 is that critic.
     """
 
     critic: CriticPart = field(default_factory=ScalarCritic)

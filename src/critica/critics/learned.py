@@ -110,8 +110,18 @@ class LearnedCritic(ValueCritic):
     def expect(self, states: Float[Tensor, "n D"]) -> Float[Tensor, "n"]:
         """The mean value of bare states, such as those that the policy's decoder holds."""
         self._set_mode(training=False)
+        return self.means(self.shaped(states))
+
+    def means(self, shaped: Float[Tensor, "n E"]) -> Float[Tensor, "n"]:
+        """The mean value of shaped states; a head that says it directly saves the grid that `read` makes."""
+        return self.read(single_tokens(len(shaped)), shaped, shaped).mean[:, 1]
+
+    @torch.no_grad()
+    def foresee(self, states: Float[Tensor, "n D"]) -> ValuePrediction:
+        """The prediction for bare states, each at place 1 of a row of its own."""
+        self._set_mode(training=False)
         shaped = self.shaped(states)
-        return self.read(single_tokens(len(states)), shaped, shaped).mean[:, 1]
+        return self.read(single_tokens(len(states)), shaped, shaped)
 
     @torch.no_grad()
     def predict(self, batch: TokenBatch, told: RewardBatch, evidence: Evidence) -> ValuePrediction:

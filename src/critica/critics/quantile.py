@@ -25,6 +25,7 @@ from critica.functional.tails import (
     tail_shape,
 )
 from critica.policies.base import Backbone
+from critica.policies.kernels import kernels_for
 from critica.records.arrays import (
     Law,
     Quantiles,
@@ -217,7 +218,9 @@ class LiveQuantileCritic(LearnedCritic):
         quantiles = self.head(states)[chosen]
         samples, weights = target_samples(targets)
         levels = self.levels.to(quantiles)
-        fit = quantile_huber(quantiles, levels, samples[:, None], weights[:, None], self.part.huber or None)
+        fast = kernels_for(quantiles)
+        pairs = None if fast is None else fast.quantile_huber
+        fit = quantile_huber(quantiles, levels, samples[:, None], weights[:, None], self.part.huber or None, pairs)
         fit = (fit * self.part.tail.weights(levels)).mean((1, 2)) if self.part.tail.risk else fit.mean((1, 2))
         terms = [self._term("value", fit, targets.mask, 1.0)]
         if self.part.mean:

@@ -23,7 +23,10 @@ class ScalarCritic(CriticPart):
     """V(s) = w . h + b, trained on 1/2 (V - target)^2.
 
     `clip` > 0 is PPO's clipped value loss max(err(V), err(V_old +- clip)) (arXiv 1707.06347, in released code); 0: off.
-    `hidden` > 0 puts one ReLU layer of so many units before w. `regularizers` stand between body and head, in order.
+    Use it first: it is PPO's critic and what every other one is compared with. Not where rewards are noisy and risk
+    matters (`quantile`), where targets have no scale (`categorical`), or where no update may throw a value out of the
+    range (`bounded`). Costs a forward and a backward pass of its body, as much again as the policy's update; with
+    body=shared next to nothing. `hidden` > 0 puts one ReLU layer of so many units before w. `regularizers` stand between body and head, in order.
     """
 
     body: Body = field(default_factory=OwnBody)
@@ -71,6 +74,9 @@ class LiveScalarCritic(LearnedCritic):
     ) -> None:
         super().__init__(part.body, reader, head, context, layers)
         self.part = part
+
+    def means(self, shaped: Float[Tensor, "n E"]) -> Float[Tensor, "n"]:
+        return self.head(shaped).squeeze(-1)
 
     def read(self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]) -> ValuePrediction:
         mean = scatter_sampled(self.head(states).squeeze(-1), batch.sampled_mask)

@@ -23,14 +23,15 @@ class SurpriseCritic(CriticPart):
     """V(s) = low + (high - low) (1/2 + atan(f(x(s))) / pi), x(s) the policy's own doubts on the way to s.
 
     x holds seven numbers (`functional.surprise`): the surprise -log pi of the tokens so far (last, sum, largest, mean),
-    the entropy here and summed, the length; with `states` also the policy's last hidden state. f has two layers of
-    `hidden` units, about 5,000 weights without `states`. Ours; that a model's confidence tells right from wrong answers
-    is old, as a token-level baseline for RL we know of no publication.
+    the entropy here and summed, the length. `hidden`: units of each of f's two layers, at 64 about 5,000 weights in
+    all. `states`: x also holds the policy's last hidden state. Inputs are noted at `predict`, from the weights that
+    wrote. Ours; that a model's confidence tells right from wrong answers is old, as a baseline at every token we know
+    of no publication.
     Use it when a value is needed at once: it knows after some hundred answers what a critic with a transformer of its
     own learns from ten thousand, it follows the policy (its inputs *are* the policy's), and it costs one pass through
     the output matrix. Not where the policy errs without doubt: confident errors are invisible to it without `states`,
-    and mostly with them. Costs S x D x V multiplications a step and no second model; give it several
-    `learner.critic_epochs`, they are nearly free. Its inputs are noted at `predict`, from the weights that wrote.
+    and mostly with them. Costs S x D x V multiplications a step and no second model; several `learner.critic_epochs`
+    are nearly free.
     """
 
     hidden: int = 64

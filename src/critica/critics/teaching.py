@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from critica.records.arrays import Scalar, ValueTargets
+from critica.records.arrays import Samples, Scalar, ValueTargets
 
 
 def target_samples(targets: ValueTargets) -> tuple[Float[Tensor, "C S"], Float[Tensor, "C S"]]:
@@ -12,4 +12,6 @@ def target_samples(targets: ValueTargets) -> tuple[Float[Tensor, "C S"], Float[T
     if isinstance(targets, Scalar):
         samples = targets.values[targets.mask][:, None]
         return samples, torch.ones_like(samples)
-    return targets.values[targets.mask], targets.weights[targets.mask]
+    if isinstance(targets, Samples):
+        return targets.values[targets.mask], targets.weights[targets.mask]
+    raise TypeError("this critic learns from numbers or samples, not from comparisons; set target=monte_carlo")

@@ -1,5 +1,6 @@
 """Return laws as quantiles: how to fit them, keep them in order, read them, and compare them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,6 +52,7 @@ def quantile_huber(
     targets: Float[Tensor, "*#B S"],
     weights: Float[Tensor, "*#B S"],
     delta: float | None,
+    pairs: "Pairs | None" = None,
 ) -> Float[Tensor, "*B K"]:
     """loss_k = sum_s w_s |level_k - 1[u < 0]| H(u), u = y_s - q_k; not reduced over K.
 
@@ -62,12 +64,36 @@ def quantile_huber(
     With K = 1, level 1/2 and delta large: a quarter of the squared error, so half of the gradient of (u^2) / 2.
     Gradient flows to `quantiles` only, is worked out in the forward pass, and is 0 at u = 0. Memory is that of
     [*B K] and one chunk, whatever S; a single target (S = 1) costs a few passes over [*B K]. Leading axes broadcast.
+    `pairs` (for quantiles [R M K] and targets [R 1 S]) works out loss and slope in place of this file.
     """
     if delta is not None and not delta > 0:
         raise ValueError(f"quantile_huber: delta must be above 0, or None for the pinball loss; got {delta}")
     leading = torch.broadcast_shapes(quantiles.shape[:-1], targets.shape[:-1], weights.shape[:-1])
+    if pairs is not None and quantiles.dim() == 3 and targets.shape[-1] > 1:
+        held = [part.expand(len(quantiles), 1, -1)[:, 0].contiguous() for part in (targets.detach(), weights.detach())]
+        return _Given.apply(
+            quantiles, *pairs(quantiles.detach().contiguous(), levels.to(quantiles.dtype), *held, delta)
+        )
     wide = [part.expand(*leading, part.shape[-1]) for part in (quantiles, targets, weights)]
     return _QuantileHuber.apply(wide[0], levels.to(quantiles.dtype), wide[1].detach(), wide[2].detach(), delta)
+
+
+Pairs = Callable[[Tensor, Tensor, Tensor, Tensor, "float | None"], tuple[Tensor, Tensor]]
+
+
+class _Given(torch.autograd.Function):
+    """A loss whose slope is known."""
+
+    @staticmethod
+    def forward(ctx: Any, quantiles: Tensor, loss: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(slope)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, for_loss: Tensor) -> tuple[Tensor | None, ...]:
+        (slope,) = ctx.saved_tensors
+        return for_loss * slope, None, None
 
 
 class _QuantileHuber(torch.autograd.Function):

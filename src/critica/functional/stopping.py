@@ -14,8 +14,9 @@ def surrogate_regret(
 
     In nats; the normalizer cancels, so it is the gap of two logits over the temperature. Greedy tokens have g = 0.
     """
-    wide = logits.float() / (temperature or 1.0)
-    return wide.amax(-1) - wide.gather(-1, tokens[:, None]).squeeze(-1)
+    wide = logits.float()
+    gap = wide.amax(-1) - wide.gather(-1, tokens[:, None]).squeeze(-1)
+    return gap / (temperature or 1.0)
 
 
 def standardized_regret(

@@ -18,6 +18,7 @@ def worst_error(kernels: Kernels) -> float:
         for rows, heads, key_heads, size in SHAPES:
             errors += _norms(kernels, made, rows, size * heads)
             errors += _gates(kernels, made, rows, 3 * size)
+            errors += _pinballs(kernels, made, (rows, heads, size + 1, key_heads))
             for normed in (True, False):
                 errors += _rotations(kernels, made, (rows, heads, key_heads, size), normed)
                 errors += _attention(kernels, made, (rows, heads, key_heads, size), normed)
@@ -58,6 +59,23 @@ def _gates(kernels: Kernels, made: torch.Generator, rows: int, width: int) -> li
     (due,) = torch.autograd.grad(wanted, wide, grad.double())
     out = kernels.swiglu(x, torch.empty_like(grad))
     return [_apart(out, wanted.detach()), _apart(kernels.swiglu_backward(x, grad), due)]
+
+
+def _pinballs(kernels: Kernels, made: torch.Generator, shape: tuple[int, int, int, int]) -> list[float]:
+    rows, heads, count, samples = shape
+    x, y = _random(made, rows, heads, count), _random(made, rows, samples)
+    levels, weights = torch.rand(count, generator=made), torch.rand(rows, samples, generator=made)
+    errors = []
+    for delta in (None, 0.25):
+        wide = x.double().requires_grad_()
+        u = y.double()[:, None, :, None] - wide[:, :, None]
+        huber = u.abs() if delta is None else torch.nn.functional.huber_loss(u, u * 0, reduction="none", delta=delta)
+        tilt = torch.where(u < 0, 1 - levels.double(), levels.double())
+        wanted = (weights.double()[:, None, :, None] * tilt * huber).sum(2)
+        (due,) = torch.autograd.grad(wanted.sum(), wide)
+        got = kernels.quantile_huber(x, levels, y, weights, delta)
+        errors += [_apart(got[0], wanted.detach()), _apart(got[1], due)]
+    return errors
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

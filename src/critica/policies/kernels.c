@@ -104,6 +104,44 @@ void swiglu_backward(const float *gate_up, const float *grad, float *made, idx r
     }
 }
 
+/* Up to LANES quantiles of one state against all of its samples, in registers. */
+static inline __attribute__((always_inline)) void pinball_block(const float *q, const float *levels, const float *y,
+                                                                const float *w, idx count, idx samples, float delta,
+                                                                const int huber, float *loss, float *slope) {
+    float mine[LANES] = {0}, up[LANES] = {0}, l[LANES] = {0}, g[LANES] = {0};
+    for (idx k = 0; k < count; k++) mine[k] = q[k], up[k] = levels[k];
+    for (idx s = 0; s < samples; s++) {
+        const float at = y[s], weight = w[s];
+#pragma omp simd
+        for (int k = 0; k < LANES; k++) {
+            float u = at - mine[k];
+            float low = u < -delta ? -delta : u;
+            float held = huber ? (low > delta ? delta : low) : (u > 0.0f ? 1.0f : (u < 0.0f ? -1.0f : 0.0f));
+            float pull = weight * (u < 0.0f ? 1.0f - up[k] : up[k]) * held;
+            l[k] += pull * (huber ? u - 0.5f * held : u);
+            g[k] -= pull;
+        }
+    }
+    for (idx k = 0; k < count; k++) loss[k] = l[k], slope[k] = g[k];
+}
+
+/* loss, slope [rows, count]: sum_s w_s |level - 1[u < 0]| H(u) with u = y_s - q, and its derivative in q; H is Huber's
+ * with threshold delta, or |u| for delta < 0. y, w [rows / heads, samples] are shared by `heads` rows of q. */
+void quantile_huber(const float *q, const float *levels, const float *y, const float *w, float *loss, float *slope,
+                    idx rows, idx heads, idx count, idx samples, float delta, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows * count * samples > 16384)
+    for (idx i = 0; i < rows; i++) {
+        const float *ys = y + i / heads * samples, *ws = w + i / heads * samples;
+        for (idx k = 0; k < count; k += LANES) {
+            idx at = i * count + k, width = count - k < LANES ? count - k : LANES;
+            if (delta < 0.0f)
+                pinball_block(q + at, levels + k, ys, ws, width, samples, delta, 0, loss + at, slope + at);
+            else
+                pinball_block(q + at, levels + k, ys, ws, width, samples, delta, 1, loss + at, slope + at);
+        }
+    }
+}
+
 /* One head: out = rotation of (w x s) by the token's angles, times `factor`. half = d / 2. */
 static inline float turn(const float *x, const float *weight, const float *cosine, const float *sine, float *out,
                          idx half, float eps, float factor) {

@@ -44,6 +44,7 @@ class Kernels:
             "swiglu_backward": [pointer] * 3 + [index] * 2 + [small],
             "norm_rotate": [pointer] * 8 + [index] * 4 + [real] * 2 + [small],
             "norm_rotate_backward": [pointer] * 10 + [index] * 4 + [real, small],
+            "quantile_huber": [pointer] * 6 + [index] * 4 + [real, small],
             "decode_attention": [pointer] * 13 + [index] * 8 + [real, small],
         }
         for name, arguments in shapes.items():
@@ -76,6 +77,23 @@ class Kernels:
         rows, width = grad.shape
         self._library.swiglu_backward(_at(gate_up), _at(grad), _at(made), rows, width, torch.get_num_threads())
         return made
+
+    def quantile_huber(
+        self,
+        quantiles: Float[Tensor, "R M K"],
+        levels: Float[Tensor, "K"],
+        targets: Float[Tensor, "R S"],
+        weights: Float[Tensor, "R S"],
+        delta: float | None,
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted pairwise loss of every quantile and its slope; see `functional.quantiles.quantile_huber`."""
+        loss, slope = torch.empty_like(quantiles), torch.empty_like(quantiles)
+        rows, heads, count = quantiles.shape
+        pointers = (quantiles, levels, targets, weights, loss, slope)
+        sizes = (rows * heads, heads, count, targets.shape[-1])
+        bound = -1.0 if delta is None else delta
+        self._library.quantile_huber(*map(_at, pointers), *sizes, bound, torch.get_num_threads())
+        return loss, slope
 
     def norm_rotate(
         self,

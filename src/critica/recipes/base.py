@@ -12,7 +12,7 @@ from critica.curricula.base import CurriculumPart
 from critica.curricula.stream import Stream
 from critica.environments.base import EnvironmentConfig
 from critica.environments.catalogue import pico
-from critica.objectives.policy_loss import PolicyLoss
+from critica.objectives.base import Objective
 from critica.policies.part import LocalPolicy
 from critica.rewards.base import FailurePolicy, RewardConfig
 from critica.rewards.noise import NoNoise
@@ -20,9 +20,11 @@ from critica.rewards.noise_base import NoiseModel
 from critica.rewards.verifiers import EnvironmentScorer
 from critica.rewards.workers import WorkerLimits
 from critica.rollout.admission import AcceptAll, AdmissionRule
+from critica.rollout.budget import BudgetRule, Uniform
 from critica.rollout.control import ControlPart, NoControl
 from critica.rollout.place import Placement
 from critica.updaters.gradient import Adam
+from critica.updaters.replay_ratio import AdaptiveReplay, FixedReplay, Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ Source = PaperSays | CodeSays | OurChoice
 class Sampling:
     """How many prompts and samples a step gathers, and how they are written.
 
+    `samples_per_prompt` is what a prompt gets, or what prompts get on average where a budget spreads samples.
     `max_new_tokens` 0 takes the environment's own token limit.
     """
 
@@ -85,8 +88,8 @@ class Learner:
     """How often each model is updated on a step's batch, and by which optimizer.
 
     `policy_epochs` passes over the batch, each cut into `updates_per_epoch` optimizer steps; the critic makes
-    `critic_epochs` passes. `critic_warmup_steps` first steps train the critic alone. `tokens_per_microbatch`
-    bounds memory and changes nothing else.
+    `critic_epochs` passes, or as many as `replay` lets it. `critic_warmup_steps` first steps train the critic alone.
+    `tokens_per_microbatch` bounds memory and changes nothing else.
     """
 
     policy: Adam = field(default_factory=Adam)
@@ -96,6 +99,7 @@ class Learner:
     critic_epochs: int = 1
     critic_warmup_steps: int = 0
     tokens_per_microbatch: int = 16384
+    replay: Replay = FixedReplay()
 
     def __post_init__(self) -> None:
         for name in ("policy_epochs", "updates_per_epoch", "critic_epochs", "tokens_per_microbatch"):
@@ -103,6 +107,11 @@ class Learner:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.critic_warmup_steps < 0:
             raise ValueError("critic_warmup_steps cannot be negative")
+        if isinstance(self.replay, AdaptiveReplay) and self.critic_epochs != 1:
+            raise ValueError(
+                f"critic_epochs={self.critic_epochs} and an adaptive replay both say how often the critic learns from"
+                " a batch: leave critic_epochs at 1 and set learner.replay.low and learner.replay.high"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +166,7 @@ class Recipe:
     paper: Paper
     critic: CriticPart
     advantage: AdvantageRule
-    objective: PolicyLoss
+    objective: Objective
     target: TargetRule = MonteCarlo()
     policy: LocalPolicy = field(default_factory=LocalPolicy)
     environment: EnvironmentConfig = field(default_factory=pico)
@@ -167,6 +176,7 @@ class Recipe:
     placement: Placement = Placement()
     admission: AdmissionRule = AcceptAll()
     control: ControlPart = NoControl()
+    budget: BudgetRule = Uniform()
     curriculum: CurriculumPart = Stream()
     sampling: Sampling = Sampling()
     learner: Learner = field(default_factory=Learner)
@@ -190,8 +200,10 @@ class Recipe:
                 f"the {self.name!r} baseline compares samples of one prompt, so samples_per_prompt must be at least 2;"
                 " set sampling.samples_per_prompt=8, or use a recipe with a learned critic (ppo, vc_ppo, dvpo)"
             )
+        self.budget.check(self.critic, self.sampling.samples_per_prompt)
         self.advantage.check(self.critic)
         self.target.check(self.critic)
+        self.control.check(self.target)
 
     def told_range(self, low: float, high: float) -> tuple[float, float]:
         """What training may be told when the source's values lie in [low, high]: after noise, and if answers are cut."""

@@ -6,27 +6,43 @@ from types import MappingProxyType
 from critica.advantages.gae import Gae, LengthAdaptive, QuantileGae
 from critica.advantages.nodes import NodeGae
 from critica.advantages.outcome import Outcome
+from critica.advantages.outcome_confidence import OutcomeConfidence
 from critica.advantages.risk import Cumulative, Cvar, Mean, MinusSpread, Power, Wang, WorstHead
+from critica.advantages.shaped import ShapedOutcome
 from critica.advantages.standardized import Standardized
+from critica.advantages.step_tilt import StepTilt
 from critica.advantages.tempo import TreeDifference
 from critica.critics.blend import Blend
 from critica.critics.bodies import OwnBody, SharedTrunk, SmallModel
 from critica.critics.bottleneck import Bottleneck
 from critica.critics.bounded import BoundedCritic
 from critica.critics.categorical import CategoricalCritic
+from critica.critics.chunk import ChunkCritic
+from critica.critics.chunk_targets import ChunkBackup, StepStarts
 from critica.critics.counted import GroupMean, LeaveOneOut, NoBaseline
 from critica.critics.ensemble import Ensemble
 from critica.critics.fused_value import FusedValue
 from critica.critics.gaussian import GaussianCritic
+from critica.critics.generative import GenerativeCritic
 from critica.critics.hista import HiddenNeighbors
 from critica.critics.lagged import Lagged
+from critica.critics.language import StatedValue
+from critica.critics.monte_carlo import MonteCarloRollouts
 from critica.critics.numca import NumberSets
+from critica.critics.outcome_classes import OutcomeClasses
+from critica.critics.pair_targets import SiblingPairs
 from critica.critics.posterior import BetaPosterior
+from critica.critics.preference_models import PreferenceModels
 from critica.critics.privileged import Privileged
 from critica.critics.prompt_value import PromptValue
 from critica.critics.quantile import QuantileCritic
+from critica.critics.reference_tail import ReferenceTail
 from critica.critics.scalar import ScalarCritic
 from critica.critics.semantic import SemanticAnchor
+from critica.critics.sentence_reward import SentenceReward
+from critica.critics.simulator import SimulatorRollouts
+from critica.critics.success import SuccessCritic
+from critica.critics.surprise import SurpriseCritic
 from critica.critics.targets import (
     CategoricalLambda,
     GroupQuantiles,
@@ -35,8 +51,10 @@ from critica.critics.targets import (
     MonteCarlo,
     QuantileLambda,
 )
-from critica.critics.surprise import SurpriseCritic
+from critica.critics.taught_ends import TaughtEnds
 from critica.critics.tempo import PrefixTree
+from critica.critics.token_values import TokenValues
+from critica.curricula.critic_then_policy import CriticThenPolicy
 from critica.curricula.gated import GatedWarmup
 from critica.curricula.stream import Stream
 from critica.environments.arithmetic import Arithmetic
@@ -46,52 +64,76 @@ from critica.environments.digit_sum import DigitSum
 from critica.environments.files import TaskFile
 from critica.environments.mixes import MixEntry
 from critica.environments.reasoning_gym import ReasoningGym
+from critica.environments.star_graph import StarGraph
 from critica.environments.two_branch import TwoBranch
+from critica.objectives.align_distil import Distillation
+from critica.objectives.direct_advantage import LogRatioRegression
 from critica.objectives.penalties import Entropy, ReferenceKl
+from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.positive_example import PositiveExamples
 from critica.objectives.surrogates import ClippedRatio, ClippedShift, PolicyGradient
 from critica.policies.part import LocalPolicy
+from critica.recipes.align_distil import ALIGN_DISTIL
 from critica.recipes.base import Paper, Recipe
 from critica.recipes.beta_baseline import BETA_BASELINE
 from critica.recipes.bpco import BPCO
+from critica.recipes.code_rl import CODE_RL
 from critica.recipes.dapo import DAPO
+from critica.recipes.direct_advantage import DIRECT_ADVANTAGE
+from critica.recipes.dqc import DQC
 from critica.recipes.dr_grpo import DR_GRPO
 from critica.recipes.dvpo import DVPO
 from critica.recipes.espo import ESPO
+from critica.recipes.genac import GENAC
 from critica.recipes.grpo import GRPO
 from critica.recipes.hista import HISTA
 from critica.recipes.hl_gauss import HL_GAUSS
 from critica.recipes.numca import NUMCA
 from critica.recipes.ppo import PPO
+from critica.recipes.proact import PROACT
+from critica.recipes.q_sharp import Q_SHARP
 from critica.recipes.reinforce import REINFORCE
 from critica.recipes.rloo import RLOO
 from critica.recipes.robust_bellman import ROBUST_BELLMAN
+from critica.recipes.sentence_reward import SENTENCE_REWARD
 from critica.recipes.stac import STAC
 from critica.recipes.surprise import SURPRISE
 from critica.recipes.tempo import TEMPO
 from critica.recipes.v0 import V0
 from critica.recipes.v0_5 import V0_5
+from critica.recipes.v0_5_budget import V0_5_BUDGET
+from critica.recipes.v0_budget import V0_BUDGET
 from critica.recipes.vapo import VAPO
 from critica.recipes.vc_ppo import VC_PPO
+from critica.recipes.vine_ppo import VINE_PPO
 from critica.recipes.vrpo import VRPO
 from critica.records.losses import Constant, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
 from critica.rewards.base import FailurePolicy
 from critica.rewards.noise import Flip, NoNoise
 from critica.rewards.noise_labels import Confusion, Drift, ExploitableBug, Missing, ScorerOfAccuracy, Spurious
 from critica.rewards.noise_values import Additive, Favor, Saturation
+from critica.rewards.program_outcome import ProgramOutcome
 from critica.rewards.unit_tests import UnitTests
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
 from critica.rollout.admission import AcceptAll, Informative
+from critica.rollout.budget import Uniform
 from critica.rollout.control import NoControl
 from critica.rollout.early_stop import EarlyStop
+from critica.rollout.forecast_budgets import ExpectedFailures, MixedGroups
+from critica.rollout.guidance import ValueGuidance
+from critica.rollout.until_certain import UntilCertain
 from critica.updaters.gradient import Adam
+from critica.updaters.replay_ratio import AdaptiveReplay, FixedReplay
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {recipe.name: recipe for recipe in (
         REINFORCE, RLOO, GRPO, DR_GRPO, DAPO, PPO, VC_PPO, DVPO, ESPO, VAPO, VRPO,
         ROBUST_BELLMAN, STAC, HL_GAUSS, BPCO,
         BETA_BASELINE, TEMPO, NUMCA, HISTA, V0, V0_5,
-        SURPRISE,
+        SURPRISE, VINE_PPO, PROACT, GENAC,
+        V0_BUDGET, V0_5_BUDGET,
+        Q_SHARP, CODE_RL,
+        DIRECT_ADVANTAGE, DQC, SENTENCE_REWARD, ALIGN_DISTIL,
     )}
 )
 
@@ -107,17 +149,28 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "hidden_neighbors": HiddenNeighbors,
             "prompt_value": PromptValue,
             "fused_value": FusedValue,
+            "monte_carlo_rollouts": MonteCarloRollouts,
+            "simulator": SimulatorRollouts,
             "scalar": ScalarCritic,
             "quantile": QuantileCritic,
             "categorical": CategoricalCritic,
             "gaussian": GaussianCritic,
             "bounded": BoundedCritic,
+            "success": SuccessCritic,
+            "chunk": ChunkCritic,
+            "sentence_reward": SentenceReward,
+            "preference_models": PreferenceModels,
             "surprise": SurpriseCritic,
+            "stated_value": StatedValue,
+            "outcome_classes": OutcomeClasses,
+            "token_values": TokenValues,
+            "taught_ends": TaughtEnds,
             "ensemble": Ensemble,
             "lagged": Lagged,
             "blend": Blend,
             "privileged": Privileged,
         },
+        "language_critic": {"generative": GenerativeCritic},
         "body": {"own": OwnBody, "shared": SharedTrunk, "small": SmallModel},
         "regularizer": {"bottleneck": Bottleneck, "semantic": SemanticAnchor},
         "target": {
@@ -127,14 +180,21 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "lambda_mixture": LambdaMixture,
             "categorical_lambda": CategoricalLambda,
             "group_quantiles": GroupQuantiles,
+            "reference_tail": ReferenceTail,
+            "step_starts": StepStarts,
+            "chunk_backup": ChunkBackup,
+            "sibling_pairs": SiblingPairs,
         },
         "advantage": {
             "outcome": Outcome,
+            "outcome_confidence": OutcomeConfidence,
             "gae": Gae,
             "quantile_gae": QuantileGae,
             "standardized": Standardized,
             "tree_difference": TreeDifference,
             "node_gae": NodeGae,
+            "step_tilt": StepTilt,
+            "shaped_outcome": ShapedOutcome,
         },
         "decay": {"length_adaptive": LengthAdaptive},
         "risk": {
@@ -146,6 +206,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "minus_spread": MinusSpread,
             "worst_head": WorstHead,
         },
+        "objective": {"policy_loss": PolicyLoss, "log_ratio_regression": LogRatioRegression, "distillation": Distillation},
         "surrogate": {"policy_gradient": PolicyGradient, "clipped_ratio": ClippedRatio, "clipped_shift": ClippedShift},
         "reduction": {
             "token_mean": TokenMean,
@@ -162,6 +223,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "binary_tree": BinaryTree,
             "chain": Chain,
             "two_branch": TwoBranch,
+            "star_graph": StarGraph,
             "task_file": TaskFile,
         },
         "entry": {"dataset": MixEntry},
@@ -172,6 +234,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "regex": RegexExtract,
             "function": Function,
             "unit_tests": UnitTests,
+            "program_outcome": ProgramOutcome,
         },
         "noise": {
             "none": NoNoise,
@@ -188,9 +251,16 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
         },
         "failures": {"at_most": FailurePolicy},
         "admission": {"accept_all": AcceptAll, "informative": Informative},
-        "control": {"none": NoControl, "early_stop": EarlyStop},
-        "curriculum": {"stream": Stream, "gated_warmup": GatedWarmup},
+        "control": {"none": NoControl, "early_stop": EarlyStop, "value_guidance": ValueGuidance},
+        "budget": {
+            "uniform": Uniform,
+            "expected_failures": ExpectedFailures,
+            "mixed_groups": MixedGroups,
+            "until_certain": UntilCertain,
+        },
+        "curriculum": {"stream": Stream, "gated_warmup": GatedWarmup, "critic_then_policy": CriticThenPolicy},
         "optimizer": {"adam": Adam},
+        "replay": {"fixed": FixedReplay, "adaptive": AdaptiveReplay},
         "paper": {"paper": Paper},
     }
 )

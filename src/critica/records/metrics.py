@@ -32,6 +32,8 @@ noise/flipped_share | share | Trajectories whose reward the injected noise chang
 policy/entropy | nats | Mean entropy of the policy's next-token law at sampled tokens.
 policy/kl_behavior | nats | Mean k3 estimate of KL(behavior || policy) over the update's passes; 0 with one update.
 policy/kl_reference | nats | Mean k3 estimate of KL(policy || reference) at sampled tokens.
+policy/kl_teacher | nats | Mean KL(policy || teacher) over the vocabulary at sampled tokens, teacher as distilled from.
+policy/step_log_ratio | nats | Mean over trained steps of the log-ratio of policy to reference, summed over a step.
 policy/clip_fraction | share | Trained tokens whose ratio left the trust region on the side where clipping binds.
 policy/clip_fraction_low | share | Trained tokens with negative advantage whose ratio fell below 1 - low.
 policy/clip_fraction_high | share | Trained tokens with positive advantage whose ratio rose above 1 + high.
@@ -62,6 +64,11 @@ critic/quantile_spread | reward | Mean distance of the .9 and .1 quantiles of th
 critic/dormant_units | share | Features that the head reads whose mean size is at most .025 of the mean feature's.
 critic/feature_rank | directions | Effective rank of the features that the critic's head reads: exp of their entropy.
 critic/weight_norm | norm | L2 norm of all of the critic's weights.
+critic/replay_ratio | passes | The critic's passes over the step's batch that an adaptive replay aims at.
+critic/fresh_error | share | Mean (value - told)² / Var(told) since the last reading, before it was learned from.
+critic/unread_statements | share | Statements of a critic that writes that could not be read as a value.
+critic/statement_reward | reward | Mean of 1 - (stated - told)² over statements learned from; unread ones earn 0.
+critic/statement_entropy | nats | Mean entropy of the writing critic's next-token law at the tokens of its statements.
 critic/disagreement | reward | Mean standard deviation over ensemble members of their mean values.
 advantage/mean | credit | Mean advantage over trained tokens.
 advantage/std | credit | Standard deviation of the advantage over trained tokens.
@@ -72,7 +79,10 @@ samples/masked | samples | Trajectories in the batch with weight 0.
 samples/filtered | samples | Trajectories scored and rejected before the batch.
 samples/failed | samples | Trajectories without an outcome.
 samples/zero_variance | samples | Trajectories whose group told nothing: all its rewards are equal.
+samples/fewest | samples | Fewest samples of a prompt of the batch, as the budget gave them.
+samples/most | samples | Most samples of a prompt of the batch.
 prompts/trained | prompts | Prompts with at least one trained sample.
+prompts/mixed | share | Prompts of the batch whose known told outcomes are not all equal.
 tokens/sampled | tokens | Tokens that the policy wrote in this step.
 tokens/prompt | tokens | Context tokens of this step's rows.
 tokens/trained | tokens | Sampled tokens that carry weight in the loss.
@@ -85,9 +95,16 @@ length/limit_share | share | Trajectories cut by the token limit.
 mismatch/mean_abs_logratio | nats | Mean |proximal - behavior log-prob| at sampled tokens: sampler against trainer.
 mismatch/max_abs_logratio | nats | Largest |proximal - behavior log-prob| at a sampled token.
 mismatch/truncated_weight_share | share | Sampled tokens whose importance weight was truncated.
+continuations/states | states | Distinct prefixes that a critic had the policy go on from.
+continuations/samples | samples | Continuations that the policy wrote for a critic and the source was asked about.
+continuations/tokens | tokens | Tokens written for a critic's continuations; they come on top of tokens/sampled.
+continuations/read_tokens | tokens | Prefix tokens read for a critic's continuations, each prefix once.
+continuations/unknown | share | Continuations without an outcome.
 control/stop_rate | share | Answers that the decode control gave up while they were written.
 control/false_stop_rate | share | Answers under audit, given up by the rule and written on nevertheless, that are right.
 control/threshold | value | The threshold of the stop rule, steered towards its target rate.
+control/guided_share | share | Sampled tokens that value guidance had a hand in.
+control/guidance_kl | nats | Mean KL(guided || policy) of the next-token law, over guided tokens.
 learning_rate/policy | 1/step | Learning rate of the policy's optimizer at the end of the step.
 learning_rate/critic | 1/step | Learning rate of the critic's optimizer at the end of the step.
 loss/* | loss | A reduced loss term of this name, before its weight, mean over optimizer steps.

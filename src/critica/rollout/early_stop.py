@@ -172,8 +172,8 @@ class Watch:
         """Who is given up, save those under audit."""
         tally, memory, part = self.owner.tally, self.owner.memory, self.owner.part
         regret = surrogate_regret(self._logits, tokens, self.temperature)
-        sums = torch.stack((regret.double().sum(), regret.double().square().sum())).tolist()
-        tally.add(len(rows), *sums)
+        exact = regret.double()
+        tally.add(len(rows), float(exact.sum()), float(exact @ exact))
         if not self.acts:
             return torch.zeros_like(tokens, dtype=torch.bool)
         if part.at_random:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from critica.critics.base import CriticContext, Trainable, ValueCritic
+from critica.critics.base import CriticContext, HasWeights, Teaching, ValueCritic
 from critica.critics.combine import leaves
+from critica.critics.language import Authoring
 from critica.critics.learned import LearnedCritic
 from critica.curricula.base import Budget
 from critica.environments.base import Environment
@@ -13,13 +14,18 @@ from critica.functional.random import stream_key
 from critica.policies.base import SampleLimits
 from critica.policies.language_model import LanguagePolicy
 from critica.recipes.base import Recipe
-from critica.records.evidence import ProximalLogprobs
+from critica.records.evidence import Continuations, ProximalLogprobs, Snapshots
+from critica.records.protocols import Forecasts
 from critica.rewards.base import RewardSource
-from critica.rollout.control import ControlContext
+from critica.rewards.noise import NoNoise
+from critica.rollout.budget import Allocator, NoForecast
+from critica.rollout.control import ControlContext, NoControl
 from critica.rollout.gather import Supervision
+from critica.training.author import Author
 from critica.training.learner import Learner, Schedule
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
+from critica.training.replay_ratio import live_replay
 from critica.training.state import TrainingState
 from critica.training.streams import seed_step
 
@@ -33,6 +39,7 @@ class Assembly:
     supervision: Supervision
     state: TrainingState
     learner: Learner
+    allocator: Allocator
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -66,12 +73,15 @@ def assemble(recipe: Recipe) -> Assembly:
     limit = recipe.sampling.max_new_tokens or environment.max_new_tokens
     low, high = recipe.told_range(source.low, source.high)
     critic = recipe.critic.build(CriticContext(policy, stream_key(recipe.seed, "critic") % 2**63, low, high))
-    observer = Observer(policy, evidence_needed(recipe, critic), recipe.learner.tokens_per_microbatch)
-    learned = isinstance(critic, Trainable)
+    needs = evidence_needed(recipe, critic)
+    refuse_unlike_told(recipe, needs)
+    teachers = critic.views if isinstance(critic, Teaching) else ()
+    observer = Observer(policy, needs, recipe.learner.tokens_per_microbatch, environment, teachers)
+    learned = isinstance(critic, HasWeights)
     share_forwards(recipe, critic, observer)
     optimizers = (
         Optimizer(policy.trainable(), recipe.learner.policy),
-        Optimizer(critic.trainable(), recipe.learner.critic) if isinstance(critic, Trainable) else None,
+        Optimizer(critic.trainable(), recipe.learner.critic) if isinstance(critic, HasWeights) else None,
     )
     refuse_double_ownership(optimizers)
     refuse_half_precision(optimizers)
@@ -84,11 +94,57 @@ def assemble(recipe: Recipe) -> Assembly:
         recipe.learner.policy_epochs, recipe.learner.updates_per_epoch,
         recipe.learner.critic_epochs, recipe.learner.tokens_per_microbatch,
     )  # fmt: skip
-    learner = Learner(policy, critic, recipe.objective, optimizers, schedule, recipe.seed, observer.kept)
-    control = recipe.control.build(ControlContext(critic, recipe.seed))
-    state = TrainingState(policy, critic, observer, optimizers, curriculum, source, control)
+    replay = live_replay(recipe.learner.replay, critic, recipe.learner.critic_epochs)
+    author = author_of(recipe, critic, optimizers[1])
+    learner = Learner(
+        policy, critic, recipe.objective, optimizers, schedule, recipe.seed, observer.kept, replay, author
+    )
+    control = recipe.control.build(ControlContext(critic, recipe.seed, policy))
+    state = TrainingState(policy, critic, observer, optimizers, curriculum, source, control, replay)
     supervision = Supervision(source, recipe.noise, recipe.seed, recipe.failures)
-    return Assembly(environment, source, supervision, state, learner)
+    forecaster = critic if isinstance(critic, Forecasts) else NoForecast()
+    allocator = Allocator(recipe.budget, forecaster, low, high)
+    return Assembly(environment, source, supervision, state, learner, allocator)
+
+
+def refuse_unlike_told(recipe: Recipe, needs: frozenset[type]) -> None:
+    """A critic that measures values must measure what training is told, or its credit would be off by the difference.
+
+    Raises ValueError with the way out.
+    """
+    if Continuations in needs and recipe.placement.reference_kl:
+        raise ValueError(
+            "placement.reference_kl charges every token, and fresh continuations are told their outcome alone: set"
+            ' placement.reference_kl=0, and objective.penalties=[{use="reference_kl"}] to stay near the reference'
+        )
+    if Continuations in needs and not isinstance(recipe.control, NoControl):
+        raise ValueError(
+            "a decode control changes what is written, and continuations are written without it: set control=none,"
+            " or take a critic that needs no continuations"
+        )
+    if Snapshots in needs and not isinstance(recipe.noise, NoNoise):
+        raise ValueError(
+            "a simulator plays by the true rules, so beside noise its values would tell training what the noise hides:"
+            " set noise=none, or take a critic that learns from what is told (critic=monte_carlo_rollouts)"
+        )
+
+
+def author_of(recipe: Recipe, critic: ValueCritic, optimizer: Optimizer | None) -> Author | None:
+    """Who teaches a critic that learns by writing; None for any other. Raises ValueError for one inside another."""
+    writing = [leaf for leaf in leaves(critic) if isinstance(leaf, Authoring)]
+    if writing and writing != [critic]:
+        raise ValueError(
+            "a critic that learns by writing (critic=stated_value) cannot stand inside another critic: it learns from"
+            " what its statements earn, and the one around it from targets; use it alone"
+        )
+    if not writing or optimizer is None:
+        return None
+    if recipe.learner.critic_epochs != 1:
+        raise ValueError(
+            f"learner.critic_epochs={recipe.learner.critic_epochs}, but a critic that learns by writing makes one"
+            " update a step, on statements of its own: set it to 1, and critic.critic.samples higher"
+        )
+    return Author(writing[0], optimizer, recipe.learner.tokens_per_microbatch, recipe.seed)
 
 
 def share_forwards(recipe: Recipe, critic: ValueCritic, observer: Observer) -> None:
@@ -102,7 +158,8 @@ def share_forwards(recipe: Recipe, critic: ValueCritic, observer: Observer) -> N
     for part in leaves(critic):
         if isinstance(part, LearnedCritic):
             part.tokens = tokens
-            part.kept.tokens = tokens if learner.critic_epochs * learner.updates_per_epoch == 1 else 0
+            passes = learner.critic_epochs * learner.updates_per_epoch * learner.replay.most
+            part.kept.tokens = tokens if passes == 1 else 0
 
 
 def refuse_half_precision(optimizers: tuple[Optimizer, Optimizer | None]) -> None:

@@ -30,8 +30,10 @@ from critica.records.evidence import Evidence
 from critica.records.supervision import Reward
 from critica.records.words import Group, Task
 from critica.rewards.noise_base import NoiseModel
-from critica.rollout.gather import Supervision, collect, score
+from critica.rollout.continuations import Continuer
+from critica.rollout.gather import Supervision, score
 from critica.rollout.place import place
+from critica.rollout.samples import collect
 from critica.rollout.tokenize import tokenize
 from critica.training.critic_target import CriticTarget, open_target
 from critica.training.critic_truths import AuditProblem, Truths, bare_prompts, order_in_group, truths_of
@@ -157,9 +159,10 @@ def ask(opened: CriticTarget, plan: AuditPlan, limit: int, noise: NoiseModel) ->
     rewards = tuple(reward for row in score(groups, supervision, STEP) for reward in row)
     recipe.failures.check(opened.source.name, [reward.outcome for reward in rewards])
     batch = tokenize(tuple(groups))
-    observer = Observer(opened.policy, opened.critic.needs, recipe.learner.tokens_per_microbatch)
+    observer = Observer(opened.policy, opened.critic.needs, recipe.learner.tokens_per_microbatch, opened.environment)
+    further = Continuer(opened.policy, supervision, request, recipe.placement.overlong, tuple(groups), batch)
     begun = time.perf_counter()
-    evidence = observer.observe(tuple(groups), batch)
+    evidence = observer.observe(tuple(groups), batch, further)
     placement = recipe.placement.without_reference()
     told = place(rewards, batch, Evidence(), placement, opened.source)
     values = opened.critic.predict(batch, told, evidence)

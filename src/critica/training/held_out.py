@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from critica.environments.catalogue import parse_environment
-from critica.evaluation.outcome import evaluate_policy
+from critica.evaluation.outcome import Hand, evaluate_policy
 from critica.policies.base import Policy
 from critica.policies.language_model import LanguagePolicy
 from critica.policies.numerics import configure
@@ -18,15 +18,18 @@ EVALUATION_SEED = 20_251
 HELD_OUT_SEED = 0  # every run is measured on the same held-out prompts, whatever its own seed
 
 
-def evaluate_both(recipe: Recipe, policy: Policy, run: Path, name: str) -> tuple[OutcomeReport, ...]:
-    """Held-out accuracy at temperature 1 and greedy, saved with the run under these names."""
+def evaluate_both(
+    recipe: Recipe, policy: Policy, run: Path, name: str, hand: Hand | None = None
+) -> tuple[OutcomeReport, ...]:
+    """Held-out accuracy at temperature 1 and greedy, under this control, saved with the run under these names."""
     reports = []
     environment = recipe.environment.build(HELD_OUT_SEED)
     limit = recipe.sampling.max_new_tokens or environment.max_new_tokens
     for label, temperature, samples in (("temperature_1", 1.0, recipe.held_out.samples), ("greedy", 0.0, 1)):
         report = evaluate_policy(
-            policy, environment, recipe.held_out.prompts, samples, temperature, EVALUATION_SEED, max_new_tokens=limit
-        )
+            policy, environment, recipe.held_out.prompts, samples, temperature, EVALUATION_SEED, max_new_tokens=limit,
+            hand=hand,
+        )  # fmt: skip
         save_evaluation(run, f"{name}-{label}", report)
         reports.append(report)
     return tuple(reports)

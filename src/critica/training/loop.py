@@ -8,6 +8,7 @@ from critica.recipes.base import Recipe
 from critica.records.evidence import Evidence
 from critica.records.run import Progress, StepRecord
 from critica.records.words import Task
+from critica.rollout.continuations import Continuer
 from critica.rollout.gather import gather
 from critica.rollout.place import place
 from critica.rollout.tokenize import tokenize
@@ -31,11 +32,16 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
         request = state.curriculum.next(step)
         with clock.stage("gather"):
             gathered = gather(
-                state.policy, state.curriculum, parts.supervision, recipe.admission, request, state.control
-            )
+                state.policy, state.curriculum, parts.supervision, recipe.admission, request, state.control,
+                parts.allocator,
+            )  # fmt: skip
             batch = guard.sampled(tokenize(gathered.groups))
         with clock.stage("observe"):
-            evidence = guard.attempt("observe", partial(state.observer.observe, gathered.groups, batch), Evidence)
+            further = Continuer(
+                state.policy, parts.supervision, request, recipe.placement.overlong, gathered.groups, batch
+            )
+            observed = partial(state.observer.observe, gathered.groups, batch, further)
+            evidence = guard.attempt("observe", observed, Evidence)
         with clock.stage("place"):
             placed = partial(place, gathered.rewards, batch, declared=parts.declared)
             told = guard.attempt(
@@ -54,8 +60,9 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
             reports = guard.attempt("update", partial(learner.update, lesson, request.stage, step), tuple)
         with clock.stage("measure"):
             ledger = close_books(gathered, batch, credit, request.stage, guard.skipped(learner.applied))
+            reported = (*reports, *gathered.reports, *further.reports(), guard.metric())
             panel = measure(
-                batch, gathered.rewards, told, values, credit, (*reports, *gathered.reports, guard.metric()),
+                batch, gathered.rewards, told, values, credit, reported,
                 ledger=ledger, sources=[source_of(g.task) for g in gathered.groups for _ in g.trajectories],
             )  # fmt: skip
         state.curriculum.feedback(panel.metrics)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from critica.recipes.base import Recipe
 from critica.records.journal import Journal
+from critica.rollout.budget import Allocator
 from critica.rollout.gather import Supervision
 from critica.store.run_folder import RunFolder
 from critica.training.assemble import Assembly
@@ -31,6 +32,7 @@ class Parts:
 
     state: TrainingState
     supervision: Supervision
+    allocator: Allocator
     declared: Bounds
     learner: Learner
     store: RunFolder
@@ -54,5 +56,6 @@ def equip(
     poison = Poison(store, saver, recipe.safety)
     declared = Bounds(*recipe.told_range(assembly.source.low, assembly.source.high))
     return Parts(
-        assembly.state, supervision, declared, assembly.learner, store, saver, poison, reporter, Guard(), Clock()
-    )
+        assembly.state, supervision, assembly.allocator, declared, assembly.learner, store, saver, poison, reporter,
+        Guard(), Clock(),
+    )  # fmt: skip

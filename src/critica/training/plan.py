@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 from critica.critics.bodies import OwnBody, SharedTrunk, SmallModel
 from critica.critics.combine import body_of as body_of_part
+from critica.critics.language import StatedValue
 from critica.critics.sizes import head_parameters, holdings, law_numbers
+from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.surrogates import ClippedRatio
 from critica.policies.shape import ModelShape, read_shape
 from critica.recipes.base import Recipe
 from critica.records.evidence import ReferenceLogprobs
+from critica.training.critic_cost import CriticCost, critic_cost, describe_cost
 from critica.training.rates import with_rates
 
 MIB = 2**20
@@ -32,6 +35,7 @@ class Plan:
     optimizer_mib: float
     activations_mib: float
     cache_mib: float
+    critic_cost: CriticCost
     remarks: tuple[str, ...]
 
     @property
@@ -54,7 +58,8 @@ def plan(recipe: Recipe) -> Plan:
     tokens = min(recipe.learner.tokens_per_microbatch, rows * (answer + shape.typical_prompt_tokens))
     own = isinstance(body_of(recipe), OwnBody | SmallModel)
     longest = answer + shape.typical_prompt_tokens
-    passes = 2 if own and recipe.learner.critic_epochs * recipe.learner.updates_per_epoch == 1 else 1
+    epochs = recipe.learner.critic_epochs * recipe.learner.replay.most
+    passes = 2 if own and epochs * recipe.learner.updates_per_epoch == 1 else 1
     return Plan(
         policy_parameters=shape.parameters,
         critic_parameters=body,
@@ -63,14 +68,15 @@ def plan(recipe: Recipe) -> Plan:
         trajectories_per_step=rows,
         policy_updates_per_step=updates,
         policy_updates=max(0, learning) * updates,
-        critic_updates=recipe.steps * (recipe.learner.critic_epochs if own else recipe.learner.policy_epochs)
-        * recipe.learner.updates_per_epoch if body else 0,
+        critic_updates=round(recipe.steps * (epochs if own else recipe.learner.policy_epochs)
+                             * recipe.learner.updates_per_epoch) if body else 0,
         longest_answer_tokens=answer,
         sampled_tokens_at_most=rows * answer * recipe.steps,
         weights_mib=4 * (shape.parameters * copies + body) / MIB,
         optimizer_mib=4 * 3 * (trained_parameters(recipe, shape) + body) / MIB,
         activations_mib=(passes * shape.activation_bytes(tokens, longest) + law_bytes(recipe, rows * longest)) / MIB,
         cache_mib=shape.cache_bytes(rows, longest) / MIB,
+        critic_cost=critic_cost(recipe, shape, answer),
         remarks=tuple(remarks(recipe, updates, bool(body))),
     )  # fmt: skip
 
@@ -96,13 +102,14 @@ def body_of(recipe: Recipe) -> OwnBody | SharedTrunk | SmallModel | None:
 
 
 def critic_parameters(recipe: Recipe, shape: ModelShape) -> int:
-    """Numbers that the critic trains."""
-    total = 0
+    """Numbers that the critic trains; one that writes is a copy of the policy."""
+    writes = isinstance(recipe.critic, StatedValue) and recipe.critic.critic.copies_policy
+    total = trained_parameters(recipe, shape) if writes else 0
     for one in holdings(recipe.critic):
         body = body_of_part(one.part)
         read = read_shape(body.path) if isinstance(body, SmallModel) else shape
         trunk = 0 if isinstance(body, SharedTrunk) else read.body_parameters
-        total += one.trained * (trunk + head_parameters(one.part, read.width))
+        total += one.trained * (trunk + head_parameters(one.part, read.width, shape.vocabulary))
     return total
 
 
@@ -110,7 +117,8 @@ def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:
     """What follows from the numbers, and which settings are idle."""
     said = []
     learner, sampling = recipe.learner, recipe.sampling
-    if updates == 1 and isinstance(recipe.objective.surrogate, ClippedRatio):
+    objective = recipe.objective
+    if updates == 1 and isinstance(objective, PolicyLoss) and isinstance(objective.surrogate, ClippedRatio):
         said.append("one policy update a step: the ratio is 1 and clipping can never bind")
     if not learned and learner.critic_warmup_steps:
         said.append("learner.critic_warmup_steps is idle: this critic counts and has nothing to pretrain")
@@ -124,11 +132,23 @@ def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:
         )
     if learned and sampling.samples_per_prompt > 1:
         said.append("a learned critic needs no siblings: more prompts with fewer samples cover more")
+    if recipe.budget.idle(sampling.prompts_per_step, sampling.samples_per_prompt):
+        said.append("the budget is idle: it has no sample to move from one prompt to another")
     if recipe.checkpoint.every > recipe.steps:
         said.append("checkpoint.every exceeds the steps: only the start and the end are saved")
     if learner.critic_warmup_steps >= recipe.steps:
         said.append("every step is critic warm-up: the policy never learns")
     return said
+
+
+def spread_of(recipe: Recipe) -> str:
+    """samples_per_prompt, and what a budget makes of it."""
+    mean = recipe.sampling.samples_per_prompt
+    fewest, most = recipe.budget.bounds(mean)
+    if fewest == most:
+        return str(mean)
+    most = min(most, recipe.sampling.prompts_per_step * (mean - fewest) + fewest)
+    return f"{mean} on average{' at most' if recipe.budget.may_save else ''}, {fewest} to {most} a prompt"
 
 
 def describe(planned: Plan, recipe: Recipe) -> str:
@@ -137,9 +157,9 @@ def describe(planned: Plan, recipe: Recipe) -> str:
     rows = [
         ("recipe", f"{recipe.name}: {recipe.paper.title}"),
         ("policy", f"{recipe.policy.path}, {planned.policy_parameters:,} parameters"),
-        ("critic", f"{type(recipe.critic).__name__}, {planned.critic_parameters:,} parameters"),
+        ("critic", f"{type(recipe.critic).__name__}: {describe_cost(planned.critic_cost)}"),
         ("prompts_per_step", str(sampling.prompts_per_step)),
-        ("samples_per_prompt", f"{sampling.samples_per_prompt}  ->  {planned.trajectories_per_step} trajectories"),
+        ("samples_per_prompt", spread_of(recipe) + f"  ->  {planned.trajectories_per_step} trajectories"),
         ("tokens_per_microbatch", f"{learner.tokens_per_microbatch:,}"),
         ("updates", f"{planned.policy_updates:,} of the policy, {planned.critic_updates:,} of the critic"),
         ("learning rates", f"policy {planned.policy_learning_rate:g}"

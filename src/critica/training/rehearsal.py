@@ -10,7 +10,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from critica.critics.base import Trainable
+from critica.critics.base import HasWeights, Trainable
 from critica.curricula.base import Request, Stage
 from critica.policies.base import SampleLimits
 from critica.recipes.base import Recipe
@@ -19,8 +19,9 @@ from critica.records.checks import NonFiniteNumbers
 from critica.records.protocols import Stateful
 from critica.records.supervision import Reward, Scored
 from critica.records.words import Group
-from critica.rollout.gather import collect
+from critica.rollout.continuations import Invented
 from critica.rollout.place import place
+from critica.rollout.samples import collect
 from critica.rollout.tokenize import tokenize
 from critica.training.assemble import Assembly
 from critica.training.learner import Lesson
@@ -61,7 +62,8 @@ def rehearse(assembly: Assembly, recipe: Recipe) -> list[str]:
     owners = {"policy": policy_optimizer} | ({"critic": critic_optimizer} if critic_optimizer is not None else {})
     kept = {who: saved(optimizer) for who, optimizer in owners.items()}
     version = assembly.state.policy.version
-    memories = [(part, part.state_dict()) for part in (assembly.state.critic,) if isinstance(part, Stateful)]
+    remembering = (assembly.state.critic, assembly.state.replay)
+    memories = [(part, part.state_dict()) for part in remembering if isinstance(part, Stateful)]
     try:
         groups, batch = written(assembly, recipe)
         warnings = disagreement(assembly, batch)
@@ -99,7 +101,7 @@ def refuse_unowned(assembly: Assembly) -> None:
             for weight in group["params"]:
                 counts[id(weight)] = counts.get(id(weight), 0) + 1
     named = [(f"policy {name}", weight) for name, weight in assembly.state.policy.model.named_parameters()]
-    if isinstance(assembly.state.critic, Trainable):
+    if isinstance(assembly.state.critic, HasWeights):
         named += [(f"critic {name}", weight) for name, weight in assembly.state.critic.trainable()]
     wrong = [name for name, weight in named if weight.requires_grad and counts.get(id(weight), 0) != 1]
     if wrong:
@@ -145,7 +147,7 @@ def invented_update(assembly: Assembly, recipe: Recipe, groups: tuple[Group, ...
         Reward(source.name, name, Scored(source.high if up else source.low))
         for name, up in zip(batch.trajectory_ids, odd, strict=True)
     )
-    evidence = state.observer.observe(groups, batch)
+    evidence = state.observer.observe(groups, batch, Invented())
     told = place(rewards, batch, evidence, recipe.placement, source)
     values = state.critic.predict(batch, told, evidence)
     learns = isinstance(state.critic, Trainable)
@@ -154,7 +156,8 @@ def invented_update(assembly: Assembly, recipe: Recipe, groups: tuple[Group, ...
     flat = torch.zeros(batch.rows, dtype=torch.bool)
     credit = Advantages((sign * batch.sampled_mask).float(), batch.sampled_mask, flat, "rehearsal")
     lesson = Lesson(batch, told, credit, targets, values, evidence)
-    assembly.learner.update(lesson, Stage("rehearsal", policy=True, critic=learns), STEP)
+    stage = Stage("rehearsal", policy=True, critic=isinstance(state.critic, HasWeights))
+    assembly.learner.update(lesson, stage, STEP)
 
 
 def unmoved(who: str, before: Saved) -> list[str]:

@@ -184,7 +184,7 @@ def _train(
     display.watch(lambda: activity(parts.clock, assembly, saver))
     before: tuple[OutcomeReport, ...] = ()
     after: tuple[OutcomeReport, ...] = ()
-    measured = partial(evaluate_both, recipe, assembly.state.policy, store.path)
+    measured = partial(evaluate_both, recipe, assembly.state.policy, store.path, hand=assembly.state.control.evaluating)
     try:
         with Interrupt() as interrupt:
             if start.step == 0:
