@@ -203,12 +203,13 @@ def test_a_backbone_is_a_copy_of_the_body_with_its_own_weights(saved: Path, tmp_
     assert all(p.grad is None for _, p in policy.trainable())
     backbone.save(tmp_path / "body")
     again = LanguageBackbone.load(str(tmp_path / "body"), device="cpu")
-    assert torch.equal(again.sampled_states(batch), states)
+    alone = backbone.sampled_states(batch)  # with the ends beside them the same states may be rounded differently
+    assert torch.equal(again.sampled_states(batch), alone) and torch.allclose(alone, states, atol=1e-5)
     with torch.no_grad():
         for parameter in names.values():
             parameter.zero_()
     backbone.restore(tmp_path / "body")
-    assert torch.equal(backbone.sampled_states(batch), states)
+    assert torch.equal(backbone.sampled_states(batch), alone)
     assert LanguageBackbone.load(str(saved), device="cpu").width == 16
 
 

@@ -42,29 +42,29 @@ def numbers(rewards):
 
 def test_a_confusion_of_three_grades_has_its_matrix_as_frequencies_and_the_identity_does_nothing():
     levels, matrix = (0.0, 0.5, 1.0), ((0.7, 0.2, 0.1), (0.0, 1.0, 0.0), (0.25, 0.25, 0.5))
-    clean = [levels[i % 3] for i in range(12_000)]
+    clean = [levels[i % 3] for i in range(6000)]
     said = numbers(told(Confusion(levels, matrix), clean))
     for i, level in enumerate(levels):
         shares = [(said[i::3] == other).mean() for other in levels]
-        assert shares == pytest.approx(matrix[i], abs=4 * 0.5 / math.sqrt(4000)), level
+        assert shares == pytest.approx(matrix[i], abs=4 * 0.5 / math.sqrt(2000)), level
     same = told(Confusion(levels, tuple(tuple(float(i == j) for j in range(3)) for i in range(3))), clean[:40])
     assert numbers(same).tolist() == clean[:40] and not any(reward.tampering.flipped for reward in same)
 
 
 def test_additive_noise_has_its_law_its_cut_and_its_units():
-    clean = [0.25] * 8000
+    clean = [0.25] * 2000
     normal = numbers(told(Additive(0.5), clean)) - 0.25
-    assert normal.mean() == pytest.approx(0, abs=4 * 0.5 / math.sqrt(8000)) and normal.std() == pytest.approx(
+    assert normal.mean() == pytest.approx(0, abs=4 * 0.5 / math.sqrt(2000)) and normal.std() == pytest.approx(
         0.5, rel=0.04
     )
     heavy = (numbers(told(Additive(0.5, "student", 2.0, cut=1e9), clean)) - 0.25) / 0.5
     # Student's t with 2 degrees: P(|t| > 2) = 1 - 2 / sqrt(6) = .1835, against .0455 of a normal
-    assert (abs(heavy) > 2).mean() == pytest.approx(1 - 2 / math.sqrt(6), abs=4 * math.sqrt(0.1835 * 0.8165 / 8000))
+    assert (abs(heavy) > 2).mean() == pytest.approx(1 - 2 / math.sqrt(6), abs=4 * math.sqrt(0.1835 * 0.8165 / 2000))
     cut = numbers(told(Additive(0.5, "student", cut=2.0), clean))
     low, high = Additive(0.5, "student", cut=2.0).reach(0.25, 0.25)
     assert (cut.min(), cut.max()) == (low, high) == (-0.75, 1.25)
     by_group = numbers(told(Additive(0.5, unit="group"), clean)).reshape(-1, 4)
-    assert (by_group == by_group[:, :1]).all() and len(set(by_group[:, 0])) == 2000
+    assert (by_group == by_group[:, :1]).all() and len(set(by_group[:, 0])) == 500
     assert len(set(numbers(told(Additive(0.5, unit="batch"), clean)))) == 1
     assert len(set(numbers(told(Additive(0.5, unit="prompt"), clean)))) == 5
     assert told(Additive(unit="prompt"), [0.0], 1)[0].outcome == told(Additive(unit="prompt"), [0.0], 9)[0].outcome
@@ -86,10 +86,10 @@ def test_saturation_keeps_the_order_and_squeezes_the_scale():
 
 
 def test_a_scorer_of_stated_accuracy_is_right_and_orders_pairs_that_often():
-    said = numbers(told(ScorerOfAccuracy(0.72), [0.0, 1.0] * 6000))
+    said = numbers(told(ScorerOfAccuracy(0.72), [0.0, 1.0] * 1500))
     wrong, right = said[::2], said[1::2]
-    assert right.mean() == pytest.approx(0.72, abs=0.017) and wrong.mean() == pytest.approx(0.28, abs=0.017)
-    assert ((right > wrong) + 0.5 * (right == wrong)).mean() == pytest.approx(0.72, abs=0.017)
+    assert right.mean() == pytest.approx(0.72, abs=0.033) and wrong.mean() == pytest.approx(0.28, abs=0.033)
+    assert ((right > wrong) + 0.5 * (right == wrong)).mean() == pytest.approx(0.72, abs=0.033)
 
 
 def test_missing_is_no_zero_and_leaves_what_was_missing_alone():

@@ -131,7 +131,8 @@ def loud(critic):
     with torch.no_grad():
         for name, weight in critic.trainable():
             if name.startswith("head"):
-                weight.copy_(torch.randn(weight.shape, generator=dice) * 0.25)
+                shapes = name.endswith("output_weight") and weight.dim() == 3  # steps between quantiles, in logits
+                weight.copy_(torch.randn(weight.shape, generator=dice) * (0.03 if shapes else 0.25))
 
 
 def gathered(recipe, speak=True):
@@ -147,10 +148,6 @@ def gathered(recipe, speak=True):
 
 @pytest.mark.parametrize(("critic", "keeps_rest"), zip(CRITICS.values(), (False, True, False, True)), ids=CRITICS)  # noqa: B905
 def test_every_reported_logprob_is_that_of_the_guided_law_worked_out_afresh(critic, keeps_rest, guided):
-    if critic is CRITICS["next state, policy's"]:
-        pytest.xfail(
-            "guided log-probs of a quantile critic on the policy's own states differ from those worked out here"
-        )
     recipe = guided(critic, keeps_rest=keeps_rest)
     found, assembly = gathered(recipe)
     policy, live = assembly.state.policy, assembly.state.critic
@@ -191,7 +188,8 @@ def afresh(policy, critic, before, likely, taught, eta):
         if isinstance(foreseen.law, Categorical):
             return categorical_tilt(foreseen.law.probs[:, 1, 0].log(), foreseen.law.atoms, eta)
         if isinstance(foreseen.law, Quantiles):
-            return (foreseen.law.values[:, 1].flatten(1) / eta).exp().mean(-1).log()
+            scaled = foreseen.law.values[:, 1].flatten(1).double() / eta
+            return ((scaled - scaled.max()).exp().mean(-1).log() + scaled.max()).float()
         p = foreseen.mean[:, 1].clamp(0, 1)
         return (1 - p + p * torch.tensor(1 / eta).exp()).log()
 

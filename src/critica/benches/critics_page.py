@@ -91,7 +91,17 @@ def overview(rows: Sequence[Row], fields: Sequence[str], condition: str) -> str:
         )
     anyone = {row.field: row for row in rows if row.condition == condition}
     floor = [number(anyone[field].floor, 2) if field in anyone else "" for field in fields]
-    return "\n".join([*lines, f"| *floor* | | {' | '.join(floor)} |", ""])
+    return "\n".join([*lines, f"| *floor* | | {' | '.join(floor)} |", "", *unfinished(list(anyone), rows, condition)])
+
+
+def unfinished(fields: Sequence[str], rows: Sequence[Row], condition: str) -> list[str]:
+    """A line that says how many rows of which field were measured at fewer seeds than others."""
+    most, short = max((row.seeds for row in rows), default=0), []
+    for field in fields:
+        seeds = [row.seeds for row in rows if row.field == field and row.condition == condition]
+        if min(seeds) < most:
+            short.append(f"{field} {sum(count < most for count in seeds)} of {len(seeds)} (fewest {min(seeds)})")
+    return [f"Rows with fewer than {most} seeds: {', '.join(short)}.\n"] if short else []
 
 
 def mark(row: Row) -> str:

@@ -36,7 +36,7 @@ def make_small_policy(folder: Path, environment: GameEnvironment, seed: int = 0,
     fading = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.05, steps)
     for step in range(steps):
         ids, labels = _demonstrations(tokenizer, environment, tasks, seed, step)
-        logits = model(ids).logits[:, :-1]
+        logits = model(ids[:, :-1]).logits
         loss = cross_entropy(logits.reshape(-1, logits.shape[-1]), labels[:, 1:].reshape(-1), ignore_index=IGNORED)
         adam.zero_grad()
         loss.backward()

@@ -45,7 +45,8 @@ def evaluate_policy(
         part = tasks[start : start + prompts_per_batch]
         requests = [SampleRequest(policy.encode(task.messages), _streams(task, samples)) for task in part]
         rows = [stream for request in requests for stream in request.streams]
-        written += policy.sample(requests, limits, seed, None if hand is None else hand(rows, temperature))
+        guides = () if hand is None else (hand(rows, temperature),)
+        written += policy.sample(requests, limits, seed, *guides)
     texts = [[policy.decode_text(_without_end(sample)) for sample in row] for row in written]
     prompts = tuple(
         _prompt_outcome(task, row, [scorer(task, text) for text in said], environment)

@@ -64,6 +64,8 @@ def to_text(value: Any) -> str:
         return str(value.value)
     if isinstance(value, tuple):
         return "[" + ", ".join(json.dumps(v) if isinstance(v, str) else to_text(v) for v in value) + "]"
+    if isinstance(value, str) and (value != value.strip() or not value.isprintable()):
+        return json.dumps(value, ensure_ascii=False)  # bare, its ends would be lost
     return str(value)
 
 
