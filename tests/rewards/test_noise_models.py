@@ -135,14 +135,39 @@ def test_draws_are_counted_by_identity():
             model.tamper(list(forward.values()), groups, 3, 7)
 
 
-GOOD = (
-    "none inverse flip:0.2:batch flip:0.1/0.3:group accuracy:0.72 normal:0.5:sample student:1e-05:prompt"
-    r" missing:0.1:group favor:0.3:length:256 favor:-0.3:pattern:a:b saturation:5:0.3 random:0.5 format:\d bug:(a|b)"
-).split()
-BAD = (
-    "nothing normal:0.5 normal:x:sample normal:0.5:row missing:2:sample favor:0.3 favor:0.3:length:ten"
-    " saturation:1:0.5 saturation:5:2 random: inverse:1 accuracy:-0.1 bug: format:( bug:["
-).split()
+GOOD = [
+    "none",
+    "inverse",
+    "flip:0.2:batch",
+    "flip:0.1/0.3:group",
+    "accuracy:0.72",
+    "normal:0.5:sample",
+    "student:1e-05:prompt",
+    "missing:0.1:group",
+    "favor:0.3:length:256",
+    "favor:-0.3:pattern:a:b",
+    "saturation:5:0.3",
+    "random:0.5",
+    "format:\\d",
+    "bug:(a|b)",
+]
+BAD = [
+    "nothing",
+    "normal:0.5",
+    "normal:x:sample",
+    "normal:0.5:row",
+    "missing:2:sample",
+    "favor:0.3",
+    "favor:0.3:length:ten",
+    "saturation:1:0.5",
+    "saturation:5:2",
+    "random:",
+    "inverse:1",
+    "accuracy:-0.1",
+    "bug:",
+    "format:(",
+    "bug:[",
+]
 
 
 @pytest.mark.parametrize("spec", GOOD)

@@ -16,9 +16,10 @@ class Blend(CriticPart):
 
     ProAct's 0.9 Monte-Carlo + 0.1 network (arXiv 2602.05327), or a group's mean shrunk toward a value head where few
     samples stand behind it. Each part that learns is taught by targets that bootstrap from the blend. Its law is a
-    point. Weight 1 or 0 is one of the two. Use it when one critic is unbiased and noisy and the other is neither. Not to
-    join two critics that err alike. With a part that compares siblings, credit must be `advantage=outcome`. Costs what both cost. A counted value's
-    `support` is kept where only one of the two counts; where both do, it is the smaller.
+    point. Weight 1 or 0 is one of the two. Use it when one critic is unbiased and noisy and the other is neither. Not
+    to join two critics that err alike. With a part that compares siblings, credit must be `advantage=outcome`. Costs
+    what both cost. A counted value's `support` is kept where only one of the two counts; where both do, it is the
+    smaller.
     """
 
     weight: float = 0.5

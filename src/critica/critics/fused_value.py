@@ -26,14 +26,14 @@ START = (0.05, 0.0, 0.25)  # (missed, chance, scale) before any track record: a 
 class FusedValue(CriticPart):
     """V = low + (high - low) (s p + sum of the siblings' outcomes) / (s + siblings), p from `prior`, s its strength.
 
-    After V_0.5 (arXiv 2603.10848). Two tests of the prior: s itself is estimated from how far past priors missed
-    their groups beyond chance (method of moments, at most `most`), and where the siblings miss p by more than
-    `tolerance` standard deviations p is dropped for this prompt. The sample's own outcome is never used: unbiased.
-    Use it with 1 to 4 samples a prompt; not with many, where the siblings suffice. With budget=until_certain, which asks for more
-    where it is in doubt (the paper's extra rollouts), a sample's siblings are those of its own and of earlier waves:
-    later ones were written only because of what it earned, and counting them would bias the policy's gradient. The
-    track record is of first waves alone for the same reason.
-    Reduces to leave-one-out at strength 0 (or tolerance 0) and to its prior with one sample a prompt. Costs its prior.
+    After V_0.5 (arXiv 2603.10848). Two tests of the prior: s itself is estimated from how far past priors missed their
+    groups beyond chance (method of moments, at most `most`), and where the siblings miss p by more than `tolerance`
+    standard deviations p is dropped for this prompt. The sample's own outcome is never used: unbiased. Use it with 1 to
+    4 samples a prompt; not with many, where the siblings suffice. With budget=until_certain, which asks for more where
+    it is in doubt (the paper's extra rollouts), a sample's siblings are those of its own and of earlier waves: later
+    ones were written only because of what it earned, and counting them would bias the policy's gradient. The track
+    record is of first waves alone for the same reason. Reduces to leave-one-out at strength 0 (or tolerance 0) and to
+    its prior with one sample a prompt. Costs its prior.
     """
 
     prior: PromptValue = field(default_factory=PromptValue)

@@ -28,8 +28,8 @@ class OutcomeClasses(CriticPart):
     numbers by token are scores that rank, not chances. A reward between the classes is an error, so injected noise must
     turn one class into another. Starts at equal chances.
 
-    Use it where sources say more than right or wrong, and where answers are to be cut and resumed (critical sampling). Not
-    for rewards on a scale. Costs one output a class beside the body.
+    Use it where sources say more than right or wrong, and where answers are to be cut and resumed (critical sampling).
+    Not for rewards on a scale. Costs one output a class beside the body.
     """
 
     rewards: tuple[float, ...] = (-1.0, -0.6, -0.3, 1.0)

@@ -46,7 +46,8 @@ class Privileged(Around):
     Use it where the answer is known and long outputs leave the critic guessing. Not where tasks have none (such a task
     is an error), and mind that such a critic cannot judge where no answer is known. It needs a body of its own (the
     policy's states have not read the answer) and reads a prompt longer by the answer; the policy's context must hold
-    both. Costs what the critic inside costs, on longer prompts. With a template without `{answer}` and an empty text it is the critic inside.
+    both. Costs what the critic inside costs, on longer prompts. With a template without `{answer}` and an empty text it
+    is the critic inside.
     """
 
     critic: CriticPart = field(default_factory=ScalarCritic)

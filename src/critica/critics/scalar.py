@@ -26,7 +26,8 @@ class ScalarCritic(CriticPart):
     Use it first: it is PPO's critic and what every other one is compared with. Not where rewards are noisy and risk
     matters (`quantile`), where targets have no scale (`categorical`), or where no update may throw a value out of the
     range (`bounded`). Costs a forward and a backward pass of its body, as much again as the policy's update; with
-    body=shared next to nothing. `hidden` > 0 puts one ReLU layer of so many units before w. `regularizers` stand between body and head, in order.
+    body=shared next to nothing. `hidden` > 0 puts one ReLU layer of so many units before w. `regularizers` stand
+    between body and head, in order.
     """
 
     body: Body = field(default_factory=OwnBody)

@@ -17,14 +17,14 @@ class PrefixTree(CriticPart):
 
     `shrinkage` k pulls it to the group's mean, (n mean + k mean_G) / (n + k): a leaf that nobody shares is its own
     outcome otherwise, and its last branching token gets the whole surprise. `leave_one_out` takes the sample's own
-    outcome out, and a prefix that no other shares keeps the value of the last shared one.
-    Use it with many samples that start alike: short answers, low temperature, structured output. Not with long answers
-    at temperature 1: they part within a few tokens, and it is the group mean from there on (`critic/moving_share` says how often
-    it moves); tokenization twins part too. On digit games (12 prompts each) it errs more than the group mean as
-    published with 8, 16 and 32 samples and less with 64; with shrinkage 8 it errs less in all four. Use
-    advantage=tree_difference, as published, or outcome or node_gae.
-    Reduces to the group mean (leave-one-out mean) as k grows, and for answers that part at their first token.
-    Costs one pass over the tokens that are shared; no model. Context tokens between turns belong to the prefix.
+    outcome out, and a prefix that no other shares keeps the value of the last shared one. Use it with many samples that
+    start alike: short answers, low temperature, structured output. Not with long answers at temperature 1: they part
+    within a few tokens, and it is the group mean from there on (`critic/moving_share` says how often it moves);
+    tokenization twins part too. On digit games (12 prompts each) it errs more than the group mean as published with 8,
+    16 and 32 samples and less with 64; with shrinkage 8 it errs less in all four. Use advantage=tree_difference, as
+    published, or outcome or node_gae. Reduces to the group mean (leave-one-out mean) as k grows, and for answers that
+    part at their first token. Costs one pass over the tokens that are shared; no model. Context tokens between turns
+    belong to the prefix.
     """
 
     shrinkage: float = 0.0

@@ -70,10 +70,9 @@ def quantile_huber(
         raise ValueError(f"quantile_huber: delta must be above 0, or None for the pinball loss; got {delta}")
     leading = torch.broadcast_shapes(quantiles.shape[:-1], targets.shape[:-1], weights.shape[:-1])
     if pairs is not None and quantiles.dim() == 3 and targets.shape[-1] > 1:
-        held = [part.expand(len(quantiles), 1, -1)[:, 0].contiguous() for part in (targets.detach(), weights.detach())]
-        return _Given.apply(
-            quantiles, *pairs(quantiles.detach().contiguous(), levels.to(quantiles.dtype), *held, delta)
-        )
+        ys, ws = (part.detach().expand(len(quantiles), 1, -1)[:, 0].contiguous() for part in (targets, weights))
+        loss, slope = pairs(quantiles.detach().contiguous(), levels.to(quantiles.dtype), ys, ws, delta)
+        return _Given.apply(quantiles, loss, slope)
     wide = [part.expand(*leading, part.shape[-1]) for part in (quantiles, targets, weights)]
     return _QuantileHuber.apply(wide[0], levels.to(quantiles.dtype), wide[1].detach(), wide[2].detach(), delta)
 
