@@ -1,7 +1,9 @@
 """The payback bench's page: verdicts, tables, and what the numbers do not say."""
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from critica.benches.payback_arms import ARMS
@@ -18,7 +20,7 @@ def payback_page(machine: Mapping[str, Any], settings: "PaybackSettings", editio
     shown = [name for name in ARMS if any(name in edition.arms for edition in editions)]
     parts = [
         "# Payback: fewer samples per prompt, with and without a critic\n",
-        "Made by `critica bench payback`; every number is in payback.json.\n",
+        f"Made by `critica bench payback{chosen(settings)}`; every number is in payback.json.\n",
         f"{machine['processor']}, one thread a run; torch {machine['versions']['torch']};"
         f" commit {machine['commit']}.\n",
         f"pico on its own tasks, {settings.steps} steps of {settings.samples_per_step} samples: n samples of each of"
@@ -47,6 +49,13 @@ def payback_page(machine: Mapping[str, Any], settings: "PaybackSettings", editio
         " particular.\n",
     ]
     return "\n".join(parts)
+
+
+def chosen(settings: "PaybackSettings") -> str:
+    """The settings of this page that are not the bench's own, as one writes them."""
+    usual = {field.name: field.default for field in fields(settings)}
+    said = {name: value for name, value in asdict(settings).items() if value != usual[name] and name != "jobs"}
+    return "".join(f" --set '{name}={json.dumps(value)}'" for name, value in said.items())
 
 
 def edition_parts(edition: Edition) -> list[str]:
