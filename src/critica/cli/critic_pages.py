@@ -19,7 +19,7 @@ USUAL = {  # settings that many critics have, and whose docstring need not say t
     "body": "Where it reads its features: a copy of the policy's body, the policy's own states, or a small model.",
     "critic": "The critic inside.",
     "heads": "M, how many heads there are.",
-    "hidden": "Units of the ReLU layer before the output; 0, where allowed: none.",
+    "hidden": "Units of the hidden layers before the output; 0, where allowed: none.",
     "quantiles": "K, quantiles of each head.",
     "atoms": "K, atoms of the law.",
     "members": "M, critics in the ensemble.",
@@ -29,6 +29,7 @@ USUAL = {  # settings that many critics have, and whose docstring need not say t
     "half_life_steps": "After so many steps a memory counts half.",
     "strength": "Outcomes that the prior is worth.",
 }
+SHORT = 140  # a sentence of so many characters is shown whole
 MARK = "<!-- Made by `make pages` from the docstring of `{name}`; do not edit. -->"
 
 
@@ -88,8 +89,13 @@ def default_of(field: Field) -> str:
 
 
 def meaning_of(name: str, told: str) -> str:
-    """The first sentence that names a field."""
-    return next((line for line in sentences(told) if f"`{name}`" in line), USUAL.get(name, ""))
+    """What everyone calls it, or the part of the first sentence that names the field: up to a colon or semicolon."""
+    if name in USUAL:
+        return USUAL[name]
+    line = next((line for line in sentences(told) if f"`{name}`" in line), "")
+    clauses = [line] if len(line) <= SHORT else re.split(r"(?<=[;:])\s+", line)
+    said = next((clause for clause in clauses if f"`{name}`" in clause), "").rstrip(";:,. ")
+    return f"{said[:1].upper()}{said[1:]}." if said and not said.startswith("`") else f"{said}." if said else ""
 
 
 def defaults_table(part: type) -> str:
