@@ -190,6 +190,8 @@ TEXT_OF = {
     "function": "mine.py:judge",
     "flip": "flip:0.1:group",
     "reasoning_gym": "rg:lcm*2+gcd*0.3",
+    "stated_value": '{use="stated_value", critic={use="generative"}}',
+    "policy_loss": '{use="policy_loss", surrogate="policy_gradient"}',
     "regex": '{use="regex", pattern="a=(.*)", then={use="numeric", tolerance=0.5}}',
     "small": '{use="small", path="pico"}',
     "constant": '{use="constant", tokens=64}',
