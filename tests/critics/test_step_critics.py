@@ -295,6 +295,16 @@ def test_shaped_outcome_by_hand():
         ShapedOutcome(decay=0.9, absorbing=True)
 
 
+def test_a_critic_that_hardly_tells_answers_apart_is_hardly_heard():
+    """Differences of a hundredth of a nat shift the credit by a hundredth, not by a standard deviation."""
+    batch = token_batch(["css", "css"], [0, 0])
+    told = told_batch(batch, [1.0, 0.0])
+    mean, nodes = torch.zeros(2, 3), torch.tensor([[-1, 0, 0], [-1, 0, 0]])
+    values = ValuePrediction(mean, batch.sampled_mask, torch.tensor([0.0, 0.01]), nodes=nodes)
+    credit = ShapedOutcome(weight=0.5).estimate(batch, told, values, Evidence()).advantage
+    assert credit[:, 1].tolist() == pytest.approx([0.5 - 0.0025, -0.5 + 0.0025])
+
+
 def written(policy, rows=6):
     """Answers of a bigram policy to one prompt with their log-probs, half of them told to be good."""
     torch.manual_seed(7)

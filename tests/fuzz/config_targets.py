@@ -196,6 +196,8 @@ TEXT_OF = {
     "small": '{use="small", path="pico"}',
     "constant": '{use="constant", tokens=64}',
     "paper": '{title="a", arxiv="b"}',
+    "several": '{use="several", sources=["exact", {use="numeric", tolerance=0.5}], names=["a", "b"]}',
+    "each_objective": '{use="each_objective", corrections=["none", {use="backward", least=0.5}]}',
     "standardized": '{use="standardized", inner="outcome"}',
     "reference_kl": '[{use="reference_kl", weight=0.5}]',
     "entropy": '[{use="entropy", bonus=0.5}]',

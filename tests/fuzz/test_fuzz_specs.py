@@ -20,7 +20,8 @@ from critica.rewards.noise_specs import parse_noise
 from fuzz.nasty import INPUTS, bounded, text_like
 
 NOISES = ("none", "flip:0.2:group", "flip:0.1/0.3:prompt", "flip:1:sample", "flip:.5e-1/0:group")
-REWARDS = ("environment", "environment:partial", "exact", "numeric", "numeric:1e-3", r"regex:(a+)\d{2}", "my.py:f")
+REWARDS = ("environment", "environment:partial", "exact", "numeric", "numeric:1e-3", r"regex:(a+)\d{2}", "my.py:f",
+           "math:strict", "json_schema:a.json", "doubt:log:numeric", "distraction:exact", "constraints:all")  # fmt: skip
 ENVIRONMENTS = (
     *(name for name, _ in NAMED),
     "rg:chain_sum",
@@ -75,7 +76,8 @@ def test_noise_names_read_back_as_the_same_noise() -> None:
 def test_reward_specs() -> None:
     for spec, read in survives(parse_reward, REWARDS, (RewardProblem,), 3):
         assert isinstance(read, RewardConfig) and spec.partition(":")[0] in (
-            "environment", "exact", "numeric", "regex", spec.partition(":")[0].removesuffix(".py") + ".py",
+            "environment", "exact", "numeric", "regex", "math", "json_schema", "doubt", "distraction", "constraints",
+            spec.partition(":")[0].removesuffix(".py") + ".py",
         )  # fmt: skip
 
 

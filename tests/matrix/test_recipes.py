@@ -15,6 +15,8 @@ from critica.benches.recipes import (
     GAME,
     MARGIN,
     MEASURES,
+    REMEMBERED,
+    OTHER_TASKS,
     Rise,
     Trial,
     control_recipe,
@@ -40,16 +42,15 @@ def chosen(names, day, asked=""):
 # Recipes that do not rise on this game within its few steps, and where they are shown to do what they should.
 # `critica bench recipes` runs them all the same, and says FAIL.
 UNSHOWN = {
-    "q_sharp": "tests/training/test_value_guidance.py",
-    "direct_advantage": "tests/training/test_step_recipes.py",
-    "sentence_reward": "tests/training/test_step_recipes.py",  # rises first, collapses within sixty steps
+    "align_distil": "tests/training/test_step_recipes.py",  # collapses: its two models part too far at these rates
 }
+UNSHOWN |= dict.fromkeys(OTHER_TASKS, "tests/training/test_supervision_recipes.py")
 TODAY = chosen(RECIPES, datetime.date.today().timetuple().tm_yday, os.environ.get(VARIABLE, ""))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return make_small_policy(tmp_path_factory.mktemp("policy"), GAME.build(0))
+    return make_small_policy(tmp_path_factory.mktemp("policy"), GAME.build(0), remembered=REMEMBERED)
 
 
 def test_three_days_in_a_row_see_every_recipe_and_the_variable_overrides_the_day():

@@ -211,6 +211,39 @@ def test_decode_control_changes_logits_and_stops_rows() -> None:
     assert flat[1].stop is StopReason.EARLY_STOPPED and flat[0].stop is StopReason.TOKEN_LIMIT
 
 
+class CountedRows:
+    """Stops row i after i + 1 tokens, told once a step; notes every token that it is shown."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, list[int]] = {}
+
+    def on_drawn(self, hidden, logits, tokens, rows, writing):
+        assert hidden.shape[0] == logits.shape[0] == tokens.shape[0] == rows.shape[0] == writing.shape[0]
+        stops = torch.zeros_like(writing)
+        for slot in writing.nonzero().squeeze(-1).tolist():
+            row = int(rows[slot])
+            self.seen.setdefault(row, []).append(int(tokens[slot]))
+            stops[slot] = len(self.seen[row]) == row + 1
+        return stops if bool(stops.any()) else None
+
+
+@pytest.mark.parametrize("native", (True, False))
+def test_a_watch_is_told_every_token_once_and_stops_rows(native: bool) -> None:
+    """Also where slots stand in for nobody, and where rows decode in several chunks."""
+    stack, requests = read_stack(tiny_model("llama")), prompts()
+    watch = CountedRows()
+    made = Decoder(stack, (), False, cache_bytes=30_000, native=native).sample(requests, SampleLimits(40), 0, watch)
+    free = Decoder(stack, (), False, native=native).sample(requests, SampleLimits(40), 0)
+    flat = [sample for row in made for sample in row]
+    assert [list(sample.token_ids) for sample in flat] == [watch.seen[row] for row in range(13)]
+    assert [len(sample.token_ids) for sample in flat] == list(range(1, 14))
+    assert {sample.stop for sample in flat} == {StopReason.EARLY_STOPPED}
+    whole = [sample.token_ids for row in free for sample in row]
+    assert [full[: len(sample.token_ids)] for sample, full in zip(flat, whole, strict=True)] == [
+        s.token_ids for s in flat
+    ]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_grid_holds_every_row_once_beside_its_own_prompt(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -50,7 +50,7 @@ def test_even_shares_are_one_call_of_the_decoder_and_of_the_source():
     """What gathering did before there were budgets: sample each task so often, then score."""
     policy, supervision = BigramPolicy(), supervise(even, parse_noise("flip:0.4:sample"))
     groups = collect(policy, curriculum(4, 3).draw(4), request(), supervision.seed, 0)
-    rewards = tuple(r for row in score(groups, supervision, 1) for r in row)
+    rewards = tuple(r for row in score(groups, supervision, 1) for told in row for r in told)
     whole = gathered()
     assert whole.groups == tuple(groups) and whole.rewards == rewards
     assert whole.asked == tuple(f"1.{slot}.{i}" for slot in range(4) for i in range(3))

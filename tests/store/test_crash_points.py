@@ -9,7 +9,7 @@ from file_operations import killed_at, record
 from small_trainer import EVERY, STEPS, Said, check_checkpoint, check_whole, encode_once, train, tree
 
 from critica.records.journal import Answer
-from critica.records.supervision import Abstained, Failed, Scored
+from critica.records.supervision import Abstained, Failed, Scored, Verdict
 from critica.store.journal import StepJournal
 
 
@@ -80,7 +80,7 @@ def test_killed_while_it_repairs_what_a_kill_left(whole: Path, tmp_path: Path) -
 
 def test_answers_that_were_recorded_are_there_after_a_kill_and_half_a_line_is_not(tmp_path: Path) -> None:
     outcomes = [Scored(1 / 3, 0.5), Failed("it timed out"), Abstained("no idea"), Scored(0.0)]
-    answers = [Answer("judge", f"1.0.{i}", f"{i:016x}", outcome) for i, outcome in enumerate(outcomes)]
+    answers = [Answer("judge", f"1.0.{i}", f"{i:016x}", Verdict((outcome,))) for i, outcome in enumerate(outcomes)]
     run = tmp_path / "run"
 
     def tell() -> None:

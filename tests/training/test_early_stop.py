@@ -72,19 +72,26 @@ def test_the_value_read_while_decoding_is_the_value_predicted_afterwards(stoppin
         state = assembly.state
         with torch.no_grad():
             state.critic.head.weight.normal_(std=0.05)
-        seen = []
+        seen, shown = [], []
         inner = state.control.begin
 
         def begin(step, streams, temperature):
             hand = inner(step, streams, temperature)
-            reads = hand.on_logits
+            reads = hand.read
 
-            def on_logits(hidden, logits, rows):
-                answer = reads(hidden, logits, rows)
-                seen.append((rows.clone(), hand._value.clone()))
-                return answer
+            def read(hidden):
+                seen.append(reads(hidden))
+                return seen[-1]
 
-            hand.on_logits = on_logits
+            hand.read = read
+            drawn = hand.on_drawn
+
+            def on_drawn(hidden, logits, tokens, rows, writing):
+                given_up = drawn(hidden, logits, tokens, rows, writing)
+                shown.append((rows[writing], seen[-1][writing]))
+                return given_up
+
+            hand.on_drawn = on_drawn
             return hand
 
         state.control.begin = begin
@@ -94,8 +101,8 @@ def test_the_value_read_while_decoding_is_the_value_predicted_afterwards(stoppin
         evidence = state.observer.observe(found.groups, batch)
         told = place(found.rewards, batch, evidence, recipe.placement, assembly.source)
         values = state.critic.predict(batch, told, evidence)
-        assert len(seen) > 1
-        for t, (rows, value) in enumerate(seen):
+        assert len(shown) > 1
+        for t, (rows, value) in enumerate(shown):
             for row, said in zip(rows.tolist(), value.tolist(), strict=True):
                 at = int(batch.prefix_length[row]) + t
                 assert said == pytest.approx(float(values.mean[row, at]), abs=1e-4)

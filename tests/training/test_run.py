@@ -101,7 +101,15 @@ def test_the_books_balance_and_noise_is_kept_beside(small, tmp_path):
     assert len(prompts) == 12 == len({line["task_id"] for line in prompts})
 
 
-def test_ctrl_c_stops_after_the_step_with_a_checkpoint(small, tmp_path):
+@pytest.fixture
+def ctrl_c():
+    """Python's own answer to Ctrl-C, also where the tests run in the background and inherited an ignored one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_stops_after_the_step_with_a_checkpoint(small, tmp_path, ctrl_c):
     class Press(Silent):
         def step(self, record):
             if record.step == 2:
@@ -115,7 +123,7 @@ def test_ctrl_c_stops_after_the_step_with_a_checkpoint(small, tmp_path):
     assert same(weights(tmp_path / "whole", 4), weights(tmp_path / "run", 4))
 
 
-def test_ctrl_c_twice_stops_at_once(small, tmp_path):
+def test_ctrl_c_twice_stops_at_once(small, tmp_path, ctrl_c):
     class PressTwice(Silent):
         def step(self, record):
             os.kill(os.getpid(), signal.SIGINT)

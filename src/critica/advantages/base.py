@@ -15,5 +15,15 @@ class AdvantageRule(ABC):
         self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence
     ) -> Advantages: ...
 
+    @property
+    def scale_free(self) -> bool:
+        """Whether stretching all rewards and all values alike leaves the credit as it is, up to its epsilon."""
+        return False
+
+    @property
+    def shift_free(self) -> bool:
+        """Whether adding one number to all rewards and all values leaves the credit exactly as it is."""
+        return False
+
     def check(self, critic: CriticTraits) -> None:
         """Raise ValueError, with the way out, if this rule cannot work with this critic."""

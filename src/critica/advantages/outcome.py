@@ -23,6 +23,16 @@ class Outcome(AdvantageRule):
     scale: Literal["group", "batch", "none"] = "none"
     epsilon: float = 1e-6
 
+    @property
+    def scale_free(self) -> bool:
+        """When it divides by a spread."""
+        return self.scale != "none"
+
+    @property
+    def shift_free(self) -> bool:
+        """It is a difference."""
+        return True
+
     def estimate(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence) -> Advantages:
         known = told.all_known
         returns = told.per_token.sum(dim=(1, 2))

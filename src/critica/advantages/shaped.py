@@ -15,15 +15,16 @@ from critica.functional.steps import step_starts
 from critica.records.arrays import Advantages, RewardBatch, TokenBatch, ValuePrediction
 from critica.records.evidence import Evidence
 
-SMALLEST_SPREAD = 1e-6  # below it the critic has not learned anything yet
+LEAST_SPREAD = 1.0  # a nat of log-odds: a critic whose answers hardly differ may not shout
 
 
 @dataclass(frozen=True, slots=True)
 class ShapedOutcome(AdvantageRule):
     """A of sentence k = R - its group's mean + weight (D_k - the group's mean of D_1), D_k = sum_{j>=k} decay^(j-k) d_j
 
-    d_j = (V after sentence j - V before it) / spread, the standard deviation of the step's differences: a preference
-    model's scale means nothing, and drifts. R: the told return. As published (arXiv 2503.04793) the last d_j ends in
+    d_j = (V after sentence j - V before it) / max(spread, 1), spread the standard deviation of the step's differences:
+    a preference model's scale grows without end, so it is held; but one that has not learned yet differs by a small
+    part of a nat, and dividing by that made its noise as loud as a reward (it ruined tiny policies). R: the told return. As published (arXiv 2503.04793) the last d_j ends in
     the critic's own verdict on the whole answer, which is so added to the outcome. `absorbing`: the value after the end
     counts as 0; then the dense rewards are a potential, the best policy stays what the outcome makes it (decay 1), and
     V is a baseline and no more. Below decay 1 credit stays near the sentence; not together with `absorbing`, where it
@@ -64,7 +65,6 @@ class ShapedOutcome(AdvantageRule):
             return values.mean[:, :1] * 0
         present = torch.arange(potential.shape[1]) < counts[:, None]
         own = differences(potential, values.bootstrap, present, absorbing=False)
-        spread = own[present].std() if int(present.sum()) > 1 else own.new_zeros(())
+        spread = own[present].std() if int(present.sum()) > 1 else own.new_ones(())
         rewards = differences(potential, values.bootstrap, present, self.absorbing)
-        rewards = rewards / spread if float(spread) > SMALLEST_SPREAD else rewards * 0
-        return discounted_suffix_sums(rewards, self.decay)
+        return discounted_suffix_sums(rewards / spread.clamp(min=LEAST_SPREAD), self.decay)

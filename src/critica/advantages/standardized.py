@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from critica.advantages.base import AdvantageRule
+from critica.advantages.outcome import Outcome
 from critica.functional.groups import standardize
 from critica.records.arrays import Advantages, RewardBatch, TokenBatch, ValuePrediction
 from critica.records.evidence import Evidence
@@ -19,6 +20,16 @@ class Standardized(AdvantageRule):
     inner: AdvantageRule
     center: bool = True
     epsilon: float = 1e-6
+
+    @property
+    def scale_free(self) -> bool:
+        """Around whatever is proportional to the rewards."""
+        return isinstance(self.inner, Outcome) or self.inner.scale_free
+
+    @property
+    def shift_free(self) -> bool:
+        """As what is inside."""
+        return self.inner.shift_free
 
     def estimate(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence) -> Advantages:
         credit = self.inner.estimate(batch, told, values, evidence)

@@ -9,6 +9,8 @@ from critica.benches.counted_cost import COUNTED_COST
 from critica.benches.critics import CRITICS
 from critica.benches.espo import ESPO_EVIDENCE
 from critica.benches.import_time import IMPORT
+from critica.benches.noise import NOISE
+from critica.benches.noise_tuning import NOISE_TUNING
 from critica.benches.payback import PAYBACK
 from critica.benches.quantile_count import QUANTILE_COUNT
 from critica.benches.recipes import RECIPES_BENCH
@@ -18,9 +20,10 @@ from critica.benches.seeds import SEEDS
 from critica.benches.speed import SPEED
 from critica.benches.stop_rule import STOP_RULE
 from critica.benches.torture import TORTURE
+from critica.benches.verifiers import VERIFIERS
 
 ALL = (
-    IMPORT, SPEED, SANDBOX, SEEDS, SAFEGUARDS, COUNTED_COST, QUANTILE_COUNT, STOP_RULE,
-    CONTINUATIONS, TORTURE, CRITICS, PAYBACK, RECIPES_BENCH, ESPO_EVIDENCE,
+    IMPORT, SPEED, SANDBOX, VERIFIERS, SEEDS, SAFEGUARDS, COUNTED_COST, QUANTILE_COUNT, STOP_RULE,
+    CONTINUATIONS, TORTURE, CRITICS, PAYBACK, NOISE_TUNING, NOISE, RECIPES_BENCH, ESPO_EVIDENCE,
 )  # fmt: skip
 BENCHES: Mapping[str, Bench] = MappingProxyType({bench.name: bench for bench in ALL})

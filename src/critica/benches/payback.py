@@ -7,31 +7,26 @@ signature of what decides its numbers; a bench that is cut off goes on from its 
 import hashlib
 import json
 import math
-import os
-import signal
-import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from critica.benches.base import Bench, Eta, Order, say
+from critica.benches.jobs import keep_line, results
 from critica.benches.machine import file_digest, machine_facts, source_digest
 from critica.benches.payback_arms import ARMS, base, recipe_of
 from critica.benches.payback_figure import payback_figure
 from critica.benches.payback_page import payback_page
 from critica.benches.payback_trial import Point, Trial, train
 from critica.benches.payback_verdict import judged
+from critica.benches.pico_trial import PICO
 from critica.benches.readings import read_lines
 from critica.recipes.config import apply_sets
 
 CLEAN = "none"
-DECIDING = ("payback_arms.py", "payback_trial.py")  # beside the timed sources
-PICO = Path(__file__).parents[1] / "assets" / "pico" / "model.safetensors"
+DECIDING = ("payback_arms.py", "payback_trial.py", "pico_trial.py")  # beside the timed sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +83,7 @@ def run_payback(order: Order) -> Path:
     waiting = [run for run in runs if run.key not in done]
     say(f"{len(runs)} runs, {len(runs) - len(waiting)} done before, {settings.jobs} at a time; kept in {journal}")
     eta = Eta(len(waiting))
-    for trial in carried_out(waiting, settings):
+    for trial in results(waiting, partial(trial_of, settings=settings), partial(warm_up, settings), settings.jobs):
         keep(journal, trial)
         done[trial.key] = trial
         last = trial.points[-1]
@@ -120,38 +115,6 @@ def signature(settings: PaybackSettings) -> str:
     return hashlib.blake2b("/".join([*parts, *map(str, lengths)]).encode(), digest_size=6).hexdigest()
 
 
-def carried_out(runs: Sequence[Run], settings: PaybackSettings) -> Iterator[Trial]:
-    """The runs' trials as they finish: in this process, or with `jobs` above 1 in so many others."""
-    if not runs:
-        return
-    if settings.jobs == 1:
-        warm_up(settings)
-        yield from (trial_of(run, settings) for run in runs)
-        return
-    with ProcessPoolExecutor(settings.jobs, get_context("spawn"), start_worker, (settings, os.getpid())) as pool:
-        yield from finished(pool, runs, settings)
-
-
-def finished(pool: ProcessPoolExecutor, runs: Iterable[Run], settings: PaybackSettings) -> Iterator[Trial]:
-    """Results in the order in which they come."""
-    asked = [pool.submit(partial(trial_of, settings=settings), run) for run in runs]
-    for future in as_completed(asked):
-        yield future.result()
-
-
-def start_worker(settings: PaybackSettings, parent: int) -> None:
-    """In a new process: end with the bench, however that ends, and be warm before anything is timed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    warm_up(settings)
-
-
 def warm_up(settings: PaybackSettings) -> None:
     """Two short steps of PPO that nobody counts: what is built at first use is built."""
     from critica.policies.numerics import configure
@@ -170,11 +133,8 @@ def trial_of(run: Run, settings: PaybackSettings) -> Trial:
 
 
 def keep(journal: Path, trial: Trial) -> None:
-    """Append one line; a torn last line is dropped first."""
-    if journal.is_file() and not journal.read_bytes().endswith(b"\n"):
-        read_lines(journal)
-    with journal.open("a") as file:
-        file.write(json.dumps(asdict(trial)) + "\n")
+    """Append its line."""
+    keep_line(journal, asdict(trial))
 
 
 def trials_in(journal: Path) -> list[Trial]:

@@ -1,4 +1,4 @@
-"""The arms of the payback bench: one base recipe, of which each arm replaces critic, target and advantage alone."""
+"""The arms of the payback bench: one base recipe, of which each arm replaces critic, its passes, target and advantage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,6 +26,7 @@ GROUP = "group"
 class Arm:
     """What an arm keeps of its own. `alone` stands in for `critic` at one sample a prompt; `fewest` samples it takes.
 
+    `critic_epochs`: passes of the critic over each step's answers, as its recipe has them.
     `keeps` says for the page what the critic is and where its values come from.
     """
 
@@ -36,12 +37,14 @@ class Arm:
     target: TargetRule = MonteCarlo()
     alone: CriticPart | None = None
     fewest: int = 1
+    critic_epochs: int = 1
 
 
 def arm_of(name: str, keeps: str, fewest: int = 1) -> Arm:
     """The arm with the critic, target and advantage of the recipe of this name."""
     recipe = RECIPES[name]
-    return Arm(name, keeps, recipe.critic, recipe.advantage, recipe.target, fewest=fewest)
+    passes = recipe.learner.critic_epochs
+    return Arm(name, keeps, recipe.critic, recipe.advantage, recipe.target, fewest=fewest, critic_epochs=passes)
 
 
 ARMS: Mapping[str, Arm] = MappingProxyType({arm.name: arm for arm in (
@@ -54,6 +57,7 @@ ARMS: Mapping[str, Arm] = MappingProxyType({arm.name: arm for arm in (
     arm_of("ppo", "scalar value at every token, a body of its own, lambda-returns, GAE (decay .95), value clip .2"),
     arm_of("dvpo", "3 heads of 20 quantiles, a body of its own, lambda-mixture targets, quantile-wise GAE (decay .95)"),
     arm_of("hl_gauss", "51-atom categorical value, a body of its own, lambda-returns, GAE (decay .95)"),
+    arm_of("surprise", "a small network on the policy's own surprise and entropies, eight passes a step, GAE (decay .95)"),
     arm_of("beta_baseline", "the prompt's own past outcomes; no prompt comes back here, so it is the faded base rate"),
     arm_of("v0", "the outcomes of earlier prompts that resemble this one (kernel over character n-grams)"),
     arm_of("v0_5", "v0's value as a prior, fused with the siblings; at 1 sample it is v0 itself", fewest=2),
@@ -93,6 +97,7 @@ def recipe_of(name: str, samples: int, shared: Recipe, noise: str, seed: int) ->
         critic=critic,
         target=arm.target,
         advantage=arm.advantage,
+        learner=replace(shared.learner, critic_epochs=arm.critic_epochs),
         sampling=replace(shared.sampling, prompts_per_step=total // samples, samples_per_prompt=samples),
         noise=parse_noise(noise),
         seed=seed,

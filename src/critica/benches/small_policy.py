@@ -15,11 +15,15 @@ SYMBOLS = "".join(map(chr, range(33, 127)))  # and the blank and the line end, a
 IGNORED = -100
 
 
-def make_small_policy(folder: Path, environment: GameEnvironment, seed: int = 0, steps: int = 150) -> Path:
+def make_small_policy(
+    folder: Path, environment: GameEnvironment, seed: int = 0, steps: int = 150, remembered: int = 0
+) -> Path:
     """Save a two-layer Qwen3 of width 32 that writes uniformly random legal answers, whatever the prompt asks.
 
     It is taught so by `steps` batches of demonstrations whose characters are drawn at random, so that reinforcement
-    learning starts at the value of the uniform policy, up to what a short training leaves over.
+    learning starts at the value of the uniform policy, up to what a short training leaves over. So taught, its states
+    forget what was written, because nothing asks for it; no language model's do. `remembered` > 0 has linear maps,
+    thrown away afterwards, read that many of the latest tokens from each state, so that a critic finds them there.
     """
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
@@ -32,12 +36,16 @@ def make_small_policy(folder: Path, environment: GameEnvironment, seed: int = 0,
     )  # fmt: skip
     model = Qwen3ForCausalLM(config)
     tasks = list(islice(environment.tasks("train"), 64))
-    adam = torch.optim.Adam(model.parameters(), 1e-2)
+    readers = torch.nn.ModuleList(torch.nn.Linear(32, config.vocab_size) for _ in range(remembered))
+    adam = torch.optim.Adam([*model.parameters(), *readers.parameters()], 1e-2)
     fading = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.05, steps)
     for step in range(steps):
         ids, labels = _demonstrations(tokenizer, environment, tasks, seed, step)
-        logits = model(ids[:, :-1]).logits
-        loss = cross_entropy(logits.reshape(-1, logits.shape[-1]), labels[:, 1:].reshape(-1), ignore_index=IGNORED)
+        shown = model(ids[:, :-1], output_hidden_states=True)
+        loss = _surprise(shown.logits, labels[:, 1:])
+        for back, reader in enumerate(readers):
+            written = labels[:, : -1 - back]
+            loss = loss + _surprise(reader(shown.hidden_states[-1][:, back:]), written)
         adam.zero_grad()
         loss.backward()
         adam.step()
@@ -46,6 +54,11 @@ def make_small_policy(folder: Path, environment: GameEnvironment, seed: int = 0,
     wrapped: PreTrainedTokenizerFast = tokenizer
     wrapped.save_pretrained(folder)
     return folder
+
+
+def _surprise(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy, averaged over the tokens that have a label."""
+    return cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), ignore_index=IGNORED)
 
 
 def _tokenizer():

@@ -72,8 +72,8 @@ def measured(settings: StopRuleSettings) -> Watched:
             flat = [stream for own in streams for stream in own]
             found, written = {}, {}
             for side in (0, 1) if step % 2 else (1, 0):
-                hand = state.control.begin(step, flat, request.limits.temperature) if side else None
                 start = process_time()
+                hand = state.control.begin(step, flat, request.limits.temperature) if side else None
                 written[side] = state.policy.sample(asked, request.limits, made.seed, hand)
                 found[side] = process_time() - start
             assert written[0] == written[1], "a rule that never stops must not change a token"
@@ -118,4 +118,6 @@ def write(order: Order, settings: StopRuleSettings, found: Watched) -> Path:
     return page
 
 
-STOP_RULE = Bench("stop_rule", "what the stop rule costs decoding", StopRuleSettings, run_stop_rule)
+STOP_RULE = Bench(
+    "stop_rule", "what the stop rule costs decoding", StopRuleSettings, run_stop_rule, quick=("rounds=6", "prompts=4")
+)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from critica.environments.base import Environment
 from critica.records.journal import Answer
-from critica.records.supervision import Abstained, Failed, Outcome, Scored
+from critica.records.supervision import Abstained, Failed, Outcome, Scored, Verdict
 from critica.rewards.base import RewardConfig, ScoreRequest
 from critica.rewards.workers import WorkerLimits
 from critica.store.run_folder import RunFolder
@@ -22,7 +22,7 @@ class Recorded(RewardConfig):
     def build(self, environment: Environment, limits: WorkerLimits = WorkerLimits()) -> "RecordedSource":  # noqa: B008
         """The live source."""
         answers = [Answer.from_json(line) for line in json.loads(Path(self.path).read_text())]
-        return RecordedSource(answers[0].source, {answer.trajectory_id: answer.outcome for answer in answers})
+        return RecordedSource(answers[0].source, {answer.trajectory_id: answer.verdict.total for answer in answers})
 
 
 class RecordedSource:
@@ -54,7 +54,8 @@ def answers_of(run: RunFolder, source: str) -> list[Answer]:
         for row in table.to_pylist():
             name, state = row["trajectory_id"], row["outcome_state"]
             outcome: Outcome = Scored(row["reward_clean"]) if state == "scored" else Failed(reasons[name])
-            found.append(Answer(source, name, "", Abstained(reasons[name]) if state == "abstained" else outcome))
+            said = Abstained(reasons[name]) if state == "abstained" else outcome
+            found.append(Answer(source, name, "", Verdict((said,))))
     return found
 
 

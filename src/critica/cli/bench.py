@@ -1,8 +1,9 @@
 """`critica bench`: the benchmarks, whose results are committed under benchmarks/."""
 
-from dataclasses import dataclass
+import inspect
+from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
@@ -10,12 +11,40 @@ from critica.cli.numbers import Positive
 from critica.cli.output import say, show
 from critica.recipes.coercion import ConfigError, nearest
 
+if TYPE_CHECKING:
+    from critica.benches.base import Bench as Measurement
+
+
+def about(bench: "Measurement") -> str:
+    """What one benchmark measures, its settings with their defaults, and its small slice."""
+    doc = inspect.getdoc(bench.settings) or ""
+    told = inspect.getdoc(inspect.getmodule(bench.run)) or ""
+    settings = [f"  {one.name} = {show_default(one)}" for one in fields(bench.settings)]
+    if not settings:
+        chosen = "It has no settings."
+    else:
+        chosen = "Settings, for --set FIELD=VALUE:\n" + "\n".join(settings) + (f"\n\n{doc}" if doc else "")
+    slice_ = f"--quick sets {', '.join(bench.quick)}." if bench.quick else "It has no small slice (--quick)."
+    return (
+        f"usage: critica bench {bench.name} [OPTIONS]\n\n{bench.purpose}\n\n{told}\n\n{chosen}\n\n{slice_}\n\n"
+        "The options of every benchmark: critica bench --help."
+    )
+
+
+def show_default(setting: Field) -> str:
+    """A setting's default; `…` for one that has none."""
+    if setting.default_factory is not MISSING:
+        return repr(setting.default_factory())
+    return "…" if setting.default is MISSING else repr(setting.default)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """Run a benchmark, or all. Leave the machine alone meanwhile: a busy neighbor halves the numbers.
 
     What was measured is kept as it comes: the same command goes on after an interruption.
+
+    `critica bench NAME --help` says what one measures, and what its settings are.
 
     Examples:
       critica bench speed

@@ -31,8 +31,14 @@ class Choice:
     # Of every random draw.
     seed: Seed = None
 
-    # Reward noise on the training split: none, or flip:RATE:UNIT with unit sample, group or prompt.
+    # What judges the answers: environment, exact, numeric, my_file.py:my_function, …; a wrong name lists them all.
+    reward: Annotated[str, arg(metavar="SPEC", help_behavior_hint="")] = ""
+
+    # Reward noise on the training split: none, or flip:RATE:UNIT with unit sample, group, prompt or batch, ….
     noise: Annotated[str, arg(metavar="SPEC", help_behavior_hint="")] = ""
+
+    # What to make of verdicts that may be wrong: none, posterior, backward:0.2/0.1, audit:0.1, ….
+    correction: Annotated[str, arg(metavar="SPEC", help_behavior_hint="")] = ""
 
     # Change one value, e.g. critic.quantiles=32, critic=group_mean or critic=my_file.py:MyCritic.
     set: Annotated[tuple[str, ...], arg(metavar="PATH=VALUE")] = ()
@@ -54,7 +60,9 @@ def settings_of(choice: Choice) -> list[str]:
         "environment": choice.environment,
         "steps": choice.steps,
         "seed": choice.seed,
+        "reward": choice.reward,
         "noise": choice.noise,
+        "correction": choice.correction,
     }
     return [f"{path}={value}" for path, value in named.items() if value not in ("", None)] + list(choice.set)
 

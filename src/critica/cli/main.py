@@ -42,6 +42,9 @@ VERBS = {
     "critic audit": Entry("critic", "AuditCritic", "measure a critic on fresh states against their true values"),
     "critic fit": Entry("critic", "FitCritic", "fit a critic to stored rollouts, for `critica train … --critic-from`"),
     "critic route": Entry("route", "RoutePrompts", "choose between runs for each prompt, by likely success and cost"),
+    "reward fit": Entry("reward", "FitReward", "train a reward model on preference pairs"),
+    "reward audit": Entry("reward", "AuditReward", "measure a reward model by slices, and look for poisoned ones"),
+    "reward bench": Entry("reward", "BenchReward", "score a reward model as RewardBench 2 does"),
     "recipes": Entry("recipes", "Recipes", "list the recipes, or show one with the origin of its values"),
     "report": Entry("report", "Report", "write a run's report.html"),
     "policy": Entry("policy", "MakePolicy", "make the tiny policy that ships with Critica"),
@@ -77,6 +80,9 @@ def main(arguments: Sequence[str]) -> int:
         verbs = ", ".join(VERBS)
         print(f"critica: there is no verb {name!r}{nearest(name, VERBS)}. There are: {verbs}.", file=sys.stderr)
         return USAGE
+    if name == "bench" and (said := bench_help(rest)):
+        print(said)
+        return 0
     try:
         verb = parse(name, rest)
     except SystemExit as stop:  # --help, or a usage error that has been explained
@@ -102,6 +108,17 @@ def overview() -> str:
         "  critica train dvpo --noise flip:0.2:group --steps 100 --run runs/first\n"
         "  critica report runs/first"
     )
+
+
+def bench_help(arguments: Sequence[str]) -> str:
+    """What `critica bench NAME --help` prints; empty if no benchmark is named there, or no help is asked for."""
+    words = [word for word in arguments if not word.startswith("-")]
+    if not words or not {"-h", "--help"} & set(arguments):
+        return ""
+    from critica.benches.catalogue import BENCHES
+    from critica.cli.bench import about
+
+    return about(BENCHES[words[0]]) if words[0] in BENCHES else ""
 
 
 def parse(name: str, arguments: list[str]) -> Verb:

@@ -1,7 +1,7 @@
 """What every critic with weights shares: features, prediction without gradient, parameters, and its folder."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -111,6 +111,11 @@ class LearnedCritic(ValueCritic):
         """The mean value of bare states, such as those that the policy's decoder holds."""
         self._set_mode(training=False)
         return self.means(self.shaped(states))
+
+    def reader(self) -> Callable[[Float[Tensor, "n D"]], Float[Tensor, "n"]]:
+        """`expect` for many small calls, set up once: nothing may train between them, nor may gradients be on."""
+        self._set_mode(training=False)
+        return lambda states: self.means(self.shaped(states))
 
     def means(self, shaped: Float[Tensor, "n E"]) -> Float[Tensor, "n"]:
         """The mean value of shaped states; a head that says it directly saves the grid that `read` makes."""

@@ -1,6 +1,6 @@
 """The scalar critic: one number per token, from a head whose output layer starts at zero."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -75,6 +75,14 @@ class LiveScalarCritic(LearnedCritic):
     ) -> None:
         super().__init__(part.body, reader, head, context, layers)
         self.part = part
+
+    def reader(self) -> Callable[[Float[Tensor, "n D"]], Float[Tensor, "n"]]:
+        """A linear head on bare states is one product, rounded otherwise than in `expect` by units of the last place."""
+        if self.part.hidden or len(self.shapers):
+            return super().reader()
+        assert isinstance(self.head, nn.Linear)
+        weight, bias = self.head.weight[0].detach(), self.head.bias.detach()
+        return lambda states: torch.addmv(bias, states.to(weight.dtype), weight)
 
     def means(self, shaped: Float[Tensor, "n E"]) -> Float[Tensor, "n"]:
         return self.head(shaped).squeeze(-1)

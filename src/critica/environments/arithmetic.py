@@ -201,6 +201,11 @@ class ArithmeticEnvironment(Environment):
         """1 if the final number is the answer, whatever the steps."""
         return float(final_number(text) == int(task.answer))
 
+    def answer_in(self, task: Task, text: str) -> str:
+        """The final number; empty where there is none."""
+        found = final_number(text)
+        return "" if found is None else str(found)
+
     def demonstration(self, task: Task) -> str:
         """The flawless worked answer in the environment's step format."""
         return demonstrate(self._expression(task), self.config.step_format)

@@ -5,12 +5,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from critica.environments.numbers import parse_number
 from critica.environments.splits import Split, normalize, split_of
 from critica.records.words import EMPTY, Task
 
 CORRECT = 0.999
 SEARCH_FACTOR = 200  # candidates looked at per task wanted, before the search is called hopeless
 SEARCH_FLOOR = 2_000
+SLIPS = (-10, -2, -1, 1, 2, 10)  # how far wrong numbers lie from the right one: slips of counting and of carrying
 
 
 class EnvironmentProblem(ValueError):
@@ -57,6 +61,28 @@ class Environment(ABC):
     def is_correct(self, score: float) -> bool:
         """Whether a raw score counts as a right answer: at least .999, partial credit is not enough."""
         return score >= CORRECT
+
+    def answer_in(self, task: Task, text: str) -> str:
+        """The part of `text` that is compared with the answer; empty where there is none."""
+        return text.strip()
+
+    def wrong_answer(self, task: Task, chance: np.random.Generator) -> str:
+        """A wrong answer of the right kind: a whole number nearby, or what another task of the same source answers.
+
+        A number that is not negative stays so. Raises `EnvironmentProblem` for a task without an answer, or where
+        every other task has the same.
+        """
+        number = parse_number(task.answer.strip())
+        if number is not None and number.denominator == 1:
+            near = [slip for slip in SLIPS if number < 0 or number + slip >= 0]
+            return str(int(number) + near[int(chance.integers(len(near)))])
+        source, start = task.info.get("dataset"), int(chance.integers(SEARCH_FLOOR))
+        for index in range(start, start + SEARCH_FLOOR):
+            other = self.candidate(index)
+            answer = other.answer.strip()
+            if task.answer.strip() and answer not in ("", task.answer.strip()) and other.info.get("dataset") == source:
+                return answer
+        raise EnvironmentProblem(f"task {task.task_id!r} has no answer that could be wrong in another way")
 
     def scorer_address(self) -> ScorerAddress | None:
         """Where a torch-free worker finds the scorer; None: workers are forked and call `score` itself."""

@@ -12,6 +12,7 @@ from critica.environments.arithmetic import FORMATS, Arithmetic, StepFormat
 from critica.environments.base import EnvironmentConfig, EnvironmentProblem
 from critica.environments.binary_tree import BinaryTree
 from critica.environments.chain import Chain
+from critica.environments.constrained import Constrained
 from critica.environments.digit_sum import DigitSum
 from critica.environments.files import TaskFile
 from critica.environments.mixes import PICO_TASKS, MixEntry
@@ -36,6 +37,7 @@ NAMED: tuple[tuple[str, Callable[[], EnvironmentConfig]], ...] = (
     ("chain", Chain),
     ("two_branch", TwoBranch),
     ("star_graph", StarGraph),
+    ("constrained", Constrained),
 )
 FORMS = (
     "rg:DATASET, rg:A+B, rg:A*2+B*1, arithmetic:DIFFICULTY, arithmetic:DIFFICULTY/FORMAT, tasks.jsonl, tasks.parquet, "

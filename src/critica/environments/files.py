@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from critica.environments.answers import Extract
+from critica.environments.answers import Extract, extract_answer
 from critica.environments.base import Environment, EnvironmentConfig, ScorerAddress
 from critica.environments.matching import make_scorer
 from critica.environments.row_files import SUFFIXES, RowFile
@@ -129,6 +129,10 @@ class TaskFileEnvironment(Environment):
         """1 if the extracted text is the answer, outer white space aside. Raises if the file has no answers."""
         self._require_answers()
         return self._scorer(task.answer, task.info, text)
+
+    def answer_in(self, task: Task, text: str) -> str:
+        """The part of `text` that is compared."""
+        return extract_answer(text, self.config.extract, task.answer)
 
     def scorer_address(self) -> ScorerAddress:
         """`matching.make_scorer`, which needs no torch. Raises if the file has no answers."""

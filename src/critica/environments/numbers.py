@@ -12,12 +12,14 @@ LOOK_LEFT, LOOK_RIGHT = 64, 32  # characters around a number that can change wha
 BLANK = "[ \\t\u00a0\u2009\u202f]"
 SIGNS = "+-\u2212\u2013\ufe63\uff0d"  # plus, hyphen, minus sign, en dash, small and full-width hyphen
 MINUS = re.escape(SIGNS[1:])  # inside the brackets of a pattern
+HYPHENS = dict.fromkeys(map(ord, SIGNS[1:]), "-")
 DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 NUMBER = re.compile(
     rf"(?P<sign>[+{MINUS}]?)(?P<above>(?:{DIGITS}(?:\.\d*)?|\.\d+))(?:[eE](?P<exponent>[+{MINUS}]?\d+))?"
     rf"(?:{BLANK}?/{BLANK}?(?P<below>\d+(?:\.\d+)?))?"
 )
 RUN = re.compile(rf"[+{MINUS}]?(?:[\d.,]*[\d.](?:[eE][+{MINUS}]?)?)?(?:[\d.,]*\d{BLANK}?/{BLANK}?)?[\d.,]*\d\Z")
+RUN_MARKS = frozenset(f".,/eE{SIGNS} \t\u00a0\u2009\u202f")
 
 # What stands before a number and makes it a part of something else.
 LEFT = re.compile(
@@ -69,12 +71,20 @@ def last_number(text: str) -> Fraction | None:
     if not end or not text[end - 1].isdecimal():  # none, or 5² and 5½
         return None
     near = text[max(0, end - MAX_LENGTH - LOOK_LEFT) : end]
-    run = RUN.search(near)
+    run = RUN.search(near, _start_of_run(near))
     if run is None or len(run[0]) > MAX_LENGTH:
         return None
     start = run.start() + len(run[0]) - len(run[0].lstrip(","))
     before, after = near[:start][-LOOK_LEFT:], text[end : end + LOOK_RIGHT]
     return None if changes_meaning(before, near[start], after) else parse_number(near[start:])
+
+
+def _start_of_run(near: str) -> int:
+    """Where the characters that a run can have begin: a search from there finds what one from the start finds."""
+    at = len(near)
+    while at and (near[at - 1].isdecimal() or near[at - 1] in RUN_MARKS):
+        at -= 1
+    return at
 
 
 def changes_meaning(before: str, first: str, after: str) -> bool:
@@ -103,10 +113,14 @@ def parse_number(text: str) -> Fraction | None:
     exponent = int(plain(found["exponent"] or "0"))
     if abs(exponent) > MAX_LENGTH:
         return None
-    above, below = Fraction(plain(found["above"])) * Fraction(10) ** exponent, Fraction(found["below"] or 1)
-    return None if below == 0 else (-above if found["sign"] not in ("", "+") else above) / below
+    above, below = Fraction(plain(found["above"])), Fraction(found["below"]) if found["below"] else None
+    if below == 0:
+        return None
+    above = -above if found["sign"] not in ("", "+") else above
+    scaled = above * Fraction(10) ** exponent if exponent else above
+    return scaled if below is None else scaled / below
 
 
 def plain(text: str) -> str:
     """The digits without separators of thousands, the sign as Python writes it."""
-    return re.sub(f"[{MINUS}]", "-", text.replace(",", ""))
+    return text.replace(",", "").translate(HYPHENS)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from critica.environments.base import Environment
 from critica.evaluation.intervals import share_interval
 from critica.functional.statistics import pass_at_k
-from critica.policies.base import DecodeControl, Policy, Sample, SampleLimits, SampleRequest
+from critica.policies.base import DecodeHand, Policy, Sample, SampleLimits, SampleRequest
 from critica.records.outcome import OutcomeReport, PassAtK, PromptOutcome, SourceAccuracy
 from critica.records.words import StopReason, Task
 
 Score = Callable[[Task, str], float | None]
-Hand = Callable[[Sequence[tuple[int, ...]], float], DecodeControl | None]  # of rows with these streams, at this heat
+Hand = Callable[[Sequence[tuple[int, ...]], float], DecodeHand | None]  # of rows with these streams, at this heat
 
 
 def evaluate_policy(

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+FLOOR = 1e-3  # of the value that a threshold is multiplied by
 
-def surrogate_regret(
-    logits: Float[Tensor, "n V"], tokens: Int[Tensor, "n"], temperature: float
-) -> Float[Tensor, "n"]:
+
+def surrogate_regret(logits: Float[Tensor, "n V"], tokens: Int[Tensor, "n"], temperature: float) -> Float[Tensor, "n"]:
     """g = max_a log pi(a | s) - log pi(y | s) >= 0, under the law that was sampled (ESPO, arXiv 2605.29860).
 
     In nats; the normalizer cancels, so it is the gap of two logits over the temperature. Greedy tokens have g = 0.
@@ -19,11 +19,16 @@ def surrogate_regret(
     return gap / (temperature or 1.0)
 
 
+def deviation_of(variance: float, epsilon: float = 1e-6) -> float:
+    """sqrt(variance + epsilon)."""
+    return (variance + epsilon) ** 0.5
+
+
 def standardized_regret(
     regret: Float[Tensor, "n"], mean: float, variance: float, clip: float, epsilon: float = 1e-6
 ) -> Float[Tensor, "n"]:
     """clip((g - mean) / sqrt(variance + epsilon), -clip, clip)."""
-    return ((regret - mean) / (variance + epsilon) ** 0.5).clamp(-clip, clip)
+    return ((regret - mean) / deviation_of(variance, epsilon)).clamp(-clip, clip)
 
 
 Number = TypeVar("Number", float, Tensor)
@@ -35,7 +40,7 @@ def smoothed(before: Number, now: Number, smoothing: float) -> Number:
 
 
 def gives_up(
-    signal: Float[Tensor, "n"], value: Float[Tensor, "n"], threshold: float, floor: float = 1e-3
+    signal: Float[Tensor, "n"], value: Float[Tensor, "n"], threshold: float, floor: float = FLOOR
 ) -> torch.Tensor:
     """z_t > threshold * max(V(s_t), floor): much regret, and little left to hope for."""
     return signal > threshold * value.clamp(min=floor)

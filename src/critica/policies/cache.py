@@ -75,9 +75,7 @@ def _moved(part: Tensor, subgroup: Tensor, heads: Tensor, slot: Tensor, written:
     return made
 
 
-def fresh(
-    prompts: Sequence[tuple[Tensor, Tensor]], grid: Grid, steps: int
-) -> list[LayerCache]:
+def fresh(prompts: Sequence[tuple[Tensor, Tensor]], grid: Grid, steps: int) -> list[LayerCache]:
     """Caches around prefilled prompts, one (keys, values) pair [B K P d] a layer, with room for `steps` own tokens."""
     made = []
     for keys, values in prompts:

@@ -8,11 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from critica.functional import random
-from critica.policies.base import DecodeControl, ReadsPrompts, Sample, SampleLimits, SampleRequest
+from critica.policies.base import DecodeHand, ReadsPrompts, Sample, SampleLimits, SampleRequest
 from critica.policies.cache import arrange
 from critica.policies.families import Stack
 from critica.policies.native_step import NativeDecoding, flat_grid
 from critica.policies.sampling import draw, end_table
+from critica.policies.shown import Shown, shown
 from critica.policies.step import DecodeWeights, Decoding
 from critica.records.words import StopReason
 
@@ -77,7 +78,7 @@ class Decoder:
         requests: Sequence[SampleRequest],
         limits: SampleLimits,
         seed: int,
-        control: DecodeControl | None = None,
+        control: DecodeHand | None = None,
     ) -> list[list[Sample]]:
         """Continue every request; the token of stream s at step t is drawn with uniform t of (seed, "decode", *s)."""
         if limits.max_new_tokens < 1:
@@ -88,8 +89,8 @@ class Decoder:
         made: list[list[Sample]] = [[] for _ in requests]
         first = 0
         for members in self._chunks(requests, limits):
-            shown = None if control is None else _Shown(control, first)
-            written = self._decode(weights, requests, members, limits, seed, shown)
+            hand = None if control is None else shown(control, first)
+            written = self._decode(weights, requests, members, limits, seed, hand)
             first += len(members)
             for (request, _), sample in zip(members, written, strict=True):
                 made[request].append(sample)
@@ -118,7 +119,7 @@ class Decoder:
         members: list[tuple[int, int]],
         limits: SampleLimits,
         seed: int,
-        control: "_Shown | None",
+        hand: Shown | None,
     ) -> list[Sample]:
         """Write one chunk of rows to its end.
 
@@ -135,12 +136,10 @@ class Decoder:
             logits = weights.logits(hidden)
             if t < limits.min_new_tokens:
                 logits.masked_fill_(ends, -torch.inf)
-            stopped = None
-            if control is not None:
-                logits, stopped = control.ask(hidden, logits, live, writing)
+            if hand is not None:
+                logits = hand.ask(hidden, logits, live, writing)
             chosen, logprobs = draw(logits, points[t].index_select(0, live), limits.temperature)
-            if control is not None and stopped is not None:
-                stopped = stopped | control.tell(chosen, live, writing)
+            stopped = None if hand is None else hand.tell(hidden, logits, chosen, live, writing)
             pages.write(t, live, chosen, logprobs)
             done = ends[chosen]
             if stopped is not None:
@@ -189,25 +188,3 @@ def _start(
     slow, hidden = Decoding.prefill(weights, asked, grid, steps)
     rows = np.where(grid.rows < 0, len(members), grid.rows)
     return slow, hidden, torch.from_numpy(rows).to(weights.stack.device)
-
-
-class _Shown:
-    """A control that sees only the rows that still write, numbered over the whole call."""
-
-    def __init__(self, control: DecodeControl, first: int) -> None:
-        self._control, self._first = control, first
-
-    def ask(self, hidden: Tensor, logits: Tensor, live: Tensor, writing: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits of every slot and which ones stop; slots that no longer write keep theirs and do not stop."""
-        slots = writing.nonzero().squeeze(-1)
-        changed, stop = self._control.on_logits(hidden[slots], logits[slots], live[slots] + self._first)
-        stopped = torch.zeros_like(writing)
-        stopped[slots] = stop
-        return logits.index_copy(0, slots, changed.to(logits.dtype)), stopped
-
-    def tell(self, chosen: Tensor, live: Tensor, writing: Tensor) -> Tensor:
-        """Which slots stop, now that their token is drawn."""
-        slots = writing.nonzero().squeeze(-1)
-        stopped = torch.zeros_like(writing)
-        stopped[slots] = self._control.on_tokens(chosen[slots], live[slots] + self._first)
-        return stopped

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from critica.policies.kernels import Kernels, blocked
+from critica.policies.kernels import Kernels, RegretState, blocked
 
 TOLERANCE = 1e-5
 EPSILON = 1e-6
@@ -19,6 +19,7 @@ def worst_error(kernels: Kernels) -> float:
             errors += _norms(kernels, made, rows, size * heads)
             errors += _gates(kernels, made, rows, 3 * size)
             errors += _pinballs(kernels, made, (rows, heads, size + 1, key_heads))
+            errors += _regrets(kernels, made, rows, heads * size + 1)
             for normed in (True, False):
                 errors += _rotations(kernels, made, (rows, heads, key_heads, size), normed)
                 errors += _attention(kernels, made, (rows, heads, key_heads, size), normed)
@@ -76,6 +77,21 @@ def _pinballs(kernels: Kernels, made: torch.Generator, shape: tuple[int, int, in
         got = kernels.quantile_huber(x, levels, y, weights, delta)
         errors += [_apart(got[0], wanted.detach()), _apart(got[1], due)]
     return errors
+
+
+def _regrets(kernels: Kernels, made: torch.Generator, slots: int, vocabulary: int) -> list[float]:
+    logits, tokens = _random(made, slots, vocabulary) * 3, torch.randint(vocabulary, (slots,), generator=made)
+    rows, writing, values = torch.randperm(slots, generator=made), torch.arange(slots) % 3 > 0, _random(made, slots)
+    state = RegretState(slots, (0.7, 2.0, 3.0, 1.5, 0.9, 0.1, 0.2, 0.1), logits.device)
+    before = state.signal.copy_(_random(made, slots)).double()
+    stops = kernels.regret_step((logits, tokens, rows, writing), values, state)
+    wide = logits.double()
+    regret = (wide.amax(-1) - wide.gather(-1, tokens[:, None]).squeeze(-1)) / 0.7
+    wanted = torch.where(writing, 0.9 * before[rows] + 0.1 * ((regret - 2) / 3).clamp(-1.5, 1.5), before[rows])
+    due = writing & (wanted > 0.2 * values.double().clamp(min=0.1))
+    told = torch.stack([regret * 0 + 1, regret, regret.square()], -1) * writing[:, None]
+    missed = 0.0 if torch.equal(due, torch.zeros_like(due) if stops is None else stops) else 1.0
+    return [_apart(state.signal[rows], wanted), _apart(state.sums[rows], told), missed]
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -142,6 +142,51 @@ void quantile_huber(const float *q, const float *levels, const float *y, const f
     }
 }
 
+/* One decoding step of the stop rule, for the slots that write: g = (max_a logits - logits at the token) / temperature
+ * is added to its row's sums [count, sum, sum of squares]; unless `values` is null also z = keep z + take x with
+ * x = clip((g - mean) / deviation), and the slot stops if z > threshold max(value, floor). Returns how many do.
+ * `volatile` keeps products and sums apart: torch, whose bits these are, does not fuse them. NaN stays NaN.
+ * A row that is none of the `known` ones is not written to; then it returns -1. */
+idx regret_step(const float *logits, const idx *tokens, const idx *rows, const uint8_t *writing, const float *values,
+                uint8_t *stops, float *signal, double *sums, const float *rule, idx known, idx slots, idx vocabulary,
+                int threads) {
+    const float temperature = rule[0], mean = rule[1], deviation = rule[2], clip = rule[3], keep = rule[4],
+                take = rule[5], threshold = rule[6], floor = rule[7];
+    idx stopped = 0, lost = 0;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : stopped, lost) if (slots * vocabulary > 262144)
+    for (idx i = 0; i < slots; i++) {
+        stops[i] = 0;
+        if (!writing[i]) continue;
+        if (rows[i] < 0 || rows[i] >= known) {
+            lost++;
+            continue;
+        }
+        const float *in = logits + i * vocabulary;
+        float top = -INFINITY;
+        int unknown = 0;
+#pragma omp simd reduction(max : top) reduction(| : unknown)
+        for (idx a = 0; a < vocabulary; a++) {
+            top = max_of(top, in[a]);
+            unknown |= in[a] != in[a];
+        }
+        float regret = unknown ? NAN : (top - in[tokens[i]]) / temperature;
+        volatile double square = (double)regret * (double)regret;
+        double *sum = sums + rows[i] * 3;
+        sum[0] += 1.0;
+        sum[1] += regret;
+        sum[2] += square;
+        if (!values) continue;
+        float x = (regret - mean) / deviation;
+        x = x < -clip ? -clip : (x > clip ? clip : x);
+        volatile float before = keep * signal[rows[i]], now = take * x;
+        float z = before + now;
+        signal[rows[i]] = z;
+        stops[i] = z > threshold * (values[i] < floor ? floor : values[i]);
+        stopped += stops[i];
+    }
+    return lost ? -1 : stopped;
+}
+
 /* One head: out = rotation of (w x s) by the token's angles, times `factor`. half = d / 2. */
 static inline float turn(const float *x, const float *weight, const float *cosine, const float *sine, float *out,
                          idx half, float eps, float factor) {

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 SOURCE = Path(__file__).with_name("kernels.c")
@@ -50,6 +50,8 @@ class Kernels:
         for name, arguments in shapes.items():
             function = getattr(library, name)
             function.argtypes, function.restype = arguments, None
+        library.regret_step.argtypes = [pointer] * 9 + [index] * 3 + [small]
+        library.regret_step.restype = index
         self._library = library
 
     def rms_norm(self, x: Tensor, weight: Tensor | None, out: Tensor, scale: Tensor | None, epsilon: float) -> None:
@@ -94,6 +96,21 @@ class Kernels:
         bound = -1.0 if delta is None else delta
         self._library.quantile_huber(*map(_at, pointers), *sizes, bound, torch.get_num_threads())
         return loss, slope
+
+    def regret_step(
+        self,
+        seen: tuple[Float[Tensor, "n V"], Int[Tensor, "n"], Int[Tensor, "n"], Bool[Tensor, "n"]],
+        values: Float[Tensor, "n"] | None,
+        state: "RegretState",
+    ) -> Bool[Tensor, "n"] | None:
+        """Which slots stop, None if none does. `seen`: (logits, tokens, rows, writing)."""
+        logits, tokens, rows, writing = seen
+        stops = torch.empty_like(writing)
+        drawn = (_at(logits), _at(tokens), _at(rows), _at(writing, torch.bool), _at(values), _at(stops, torch.bool))
+        count = self._library.regret_step(*drawn, *state.known, *logits.shape, torch.get_num_threads())
+        if count < 0:
+            raise IndexError(f"a slot writes for a row that is none of the {len(state.signal)} rows of this call")
+        return stops if count else None
 
     def norm_rotate(
         self,
@@ -155,6 +172,20 @@ class Kernels:
         self._library.decode_attention(*map(_at, pointers), *sizes, epsilon, threads)
 
 
+class RegretState:
+    """What `regret_step` changes, and its rule; addresses are taken once, because it is called for every token.
+
+    `signal[row]` is the smoothed regret, `sums[row]` count, sum and sum of squares of the row's regrets.
+    `rule`: (temperature, mean, deviation, clip, keep, take, threshold, floor).
+    """
+
+    def __init__(self, rows: int, rule: tuple[float, ...], device: torch.device) -> None:
+        self.signal = torch.zeros(rows, device=device)
+        self.sums = torch.zeros(rows, 3, dtype=torch.float64, device=device)
+        self._rule = torch.tensor(rule, dtype=torch.float32)
+        self.known = (_at(self.signal), _at(self.sums, torch.float64), _at(self._rule), rows)
+
+
 def blocked(keys: Float[Tensor, "B K T d"]) -> Float[Tensor, "B K blocks d lanes"]:
     """Keys as `decode_attention` reads them: 16 tokens side by side for each dimension."""
     groups, heads, width, size = keys.shape
@@ -162,12 +193,13 @@ def blocked(keys: Float[Tensor, "B K T d"]) -> Float[Tensor, "B K blocks d lanes
     return padded.view(groups, heads, -1, LANES, size).transpose(-1, -2).contiguous()
 
 
-def _at(tensor: Tensor | None) -> int | None:
-    """The tensor's address; what C would misread is refused here."""
+def _at(tensor: Tensor | None, *dtypes: torch.dtype) -> int | None:
+    """The tensor's address; what C would misread is refused here. Without `dtypes`: fp32 or int64."""
     if tensor is None:
         return None
-    if not tensor.is_contiguous() or tensor.dtype not in (torch.float32, torch.int64):
-        raise ValueError(f"a kernel reads contiguous fp32, not {tensor.dtype} with strides {tensor.stride()}")
+    if not tensor.is_contiguous() or tensor.dtype not in (dtypes or (torch.float32, torch.int64)):
+        wanted = dtypes[0] if dtypes else "fp32"
+        raise ValueError(f"a kernel reads contiguous {wanted}, not {tensor.dtype} with strides {tensor.stride()}")
     return tensor.data_ptr()
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from critica.policies.backbone import LanguageBackbone
-from critica.policies.base import DecodeControl, PromptTooLong, Sample, SampleLimits, SampleRequest
+from critica.policies.base import DecodeHand, PromptTooLong, Sample, SampleLimits, SampleRequest
 from critica.policies.decoder import Decoder
 from critica.policies.fallback import generate_samples
 from critica.policies.families import base_model
@@ -124,7 +124,7 @@ class LanguagePolicy:
         requests: Sequence[SampleRequest],
         limits: SampleLimits,
         seed: int,
-        control: DecodeControl | None = None,
+        control: DecodeHand | None = None,
     ) -> list[list[Sample]]:
         """Continue each request once per stream. Raises PromptTooLong before anything is decoded."""
         for request in requests:

@@ -82,9 +82,7 @@ def open_model(path: str, dtype: str, headless: bool = False) -> "PreTrainedMode
     opener = AutoModel if headless else AutoModelForCausalLM
     try:
         with quiet_transformers():
-            model = opener.from_pretrained(
-                place, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False
-            )
+            model = opener.from_pretrained(place, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False)
     except (SafetensorError, json.JSONDecodeError, EOFError) as error:
         problem = f"the weights at {place} are corrupt or half-written ({error}): copy them again"
         raise PolicyLoadError(problem) from error

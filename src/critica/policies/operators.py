@@ -130,7 +130,10 @@ class _NormRotate(torch.autograd.Function):
         query, key, value = (grad.contiguous() for grad in grads)
         native: Kernels = ctx.native  # type: ignore[attr-defined]
         made, for_weight = native.norm_rotate_backward(
-            (joined, weight, scale), (cos, sin), (query, key, value), ctx.factor  # type: ignore[attr-defined]
+            (joined, weight, scale),
+            (cos, sin),
+            (query, key, value),
+            ctx.factor,  # type: ignore[attr-defined]
         )
         return made, for_weight, None, None, None, None, None
 

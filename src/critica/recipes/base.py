@@ -1,26 +1,34 @@
 """A recipe is a sentence that picks parts; this file says which parts a sentence has and where its values come from."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
 from critica.advantages.base import AdvantageRule
 from critica.critics.base import CriticPart
+from critica.critics.counted import GroupMean, LeaveOneOut
 from critica.critics.targets import MonteCarlo, TargetRule
 from critica.curricula.base import CurriculumPart
 from critica.curricula.stream import Stream
 from critica.environments.base import EnvironmentConfig
 from critica.environments.catalogue import pico
 from critica.objectives.base import Objective
+from critica.objectives.policy_loss import PolicyLoss
+from critica.objectives.positive_example import PositiveExamples
 from critica.policies.part import LocalPolicy
+from critica.records.supervision import Scale
 from critica.rewards.base import FailurePolicy, RewardConfig
+from critica.rewards.correction_base import CorrectionPart, Uncorrected
+from critica.rewards.each_objective import EachObjective
 from critica.rewards.noise import NoNoise
 from critica.rewards.noise_base import NoiseModel
 from critica.rewards.verifiers import EnvironmentScorer
 from critica.rewards.workers import WorkerLimits
-from critica.rollout.admission import AcceptAll, AdmissionRule
+from critica.rollout.admission import AcceptAll, AdmissionRule, Informative
 from critica.rollout.budget import BudgetRule, Uniform
+from critica.rollout.combine import NormalizeThenSum, Sum
 from critica.rollout.control import ControlPart, NoControl
 from critica.rollout.place import Placement
 from critica.updaters.gradient import Adam
@@ -172,6 +180,7 @@ class Recipe:
     environment: EnvironmentConfig = field(default_factory=pico)
     reward: RewardConfig = field(default_factory=EnvironmentScorer)
     noise: NoiseModel = field(default_factory=NoNoise)
+    correction: CorrectionPart = Uncorrected()
     failures: FailurePolicy = field(default_factory=FailurePolicy)
     placement: Placement = Placement()
     admission: AdmissionRule = AcceptAll()
@@ -187,7 +196,7 @@ class Recipe:
     steps: int = 200
     seed: int = 0
     threads: int = 0
-    wing: Literal["value critics", "objectives"] = "objectives"
+    wing: Literal["value critics", "objectives", "supervision"] = "objectives"
     provenance: Mapping[str, Source] = field(
         default_factory=lambda: MappingProxyType({}), hash=False, metadata={"saved": False}
     )
@@ -201,11 +210,88 @@ class Recipe:
                 " set sampling.samples_per_prompt=8, or use a recipe with a learned critic (ppo, vc_ppo, dvpo)"
             )
         self.budget.check(self.critic, self.sampling.samples_per_prompt)
+        self.refuse_waves()
+        self.refuse_echoes()
         self.advantage.check(self.critic)
         self.target.check(self.critic)
         self.control.check(self.target)
 
-    def told_range(self, low: float, high: float) -> tuple[float, float]:
-        """What training may be told when the source's values lie in [low, high]: after noise, and if answers are cut."""
-        low, high = self.noise.reach(low, high)
-        return self.control.lowest(low), high
+    def refuse_waves(self) -> None:
+        """Raise ValueError if siblings must be judged together and are written in waves."""
+        compares = [name for name, part in (("reward", self.reward), ("correction", self.correction))
+                    if part.scope != "sample"]  # fmt: skip
+        if compares and not isinstance(self.budget, Uniform):
+            raise ValueError(
+                f"{compares[0]}={type(getattr(self, compares[0])).__name__} compares the siblings of a prompt, and this"
+                " budget asks about some before others are written: set budget=uniform"
+            )
+
+    def refuse_echoes(self) -> None:
+        """Raise ValueError if outcomes are to be shrunk toward a critic that only knows the siblings' outcomes."""
+        if self.placement.denoise.weight and self.critic.group_based:
+            raise ValueError(
+                f"placement.denoise shrinks what was told toward the critic's value, and {type(self.critic).__name__}"
+                " compares samples of one prompt: they share their noise, or are the outcome itself. Take a critic"
+                " that learns over prompts (critic=scalar, quantile, surprise), or set placement.denoise.weight=0"
+            )
+
+    def idle_corrections(self) -> tuple[str, ...]:
+        """A correction that provably changes nothing here, with the reason and what to take instead."""
+        told = self.placement
+        mixed = told.reference_kl or told.overlong.limit_tokens or told.denoise.weight
+        penalties = self.objective.penalties if isinstance(self.objective, PolicyLoss) else ()
+        reads_values = (  # something else looks at the values themselves
+            mixed
+            or not isinstance(self.critic, GroupMean | LeaveOneOut)
+            or not isinstance(self.admission, AcceptAll | Informative)
+            or not isinstance(self.budget, Uniform)
+            or not isinstance(self.control, NoControl)
+            or not isinstance(self.objective, PolicyLoss)
+            or any(isinstance(penalty, PositiveExamples) for penalty in penalties)
+        )
+        apart = isinstance(told.combination, NormalizeThenSum)
+        alike = isinstance(told.combination, Sum) and not isinstance(self.correction, EachObjective)
+        stretched = self.correction.affine and (apart or (alike and self.advantage.scale_free))
+        shifted = self.correction.shifts and (apart or isinstance(told.combination, Sum))
+        if reads_values or not (stretched or (shifted and self.advantage.shift_free)):
+            return ()
+        return (
+            f"correction={type(self.correction).__name__} maps every verdict by one straight line, and this recipe"
+            " compares siblings"
+            + (" and divides by a spread: shift and scale cancel" if stretched else ": the shift cancels")
+            + ", so nothing changes but the logged rewards. Take correction=posterior, rates that are not constant"
+            " (correction.rates=audited), or a critic that learns values",
+        )
+
+    def told_scales(self, scales: Sequence[Scale]) -> tuple[Scale, ...]:
+        """What training may be told on each objective, for sources of these scales: after noise, correction and
+        combination, and if answers are cut."""
+        siblings = self.budget.bounds(self.sampling.samples_per_prompt)[1]
+        return self.placement.combination.reach(
+            self.corrected_scales(scales), siblings, siblings * self.sampling.prompts_per_step
+        )
+
+    def said_scales(self, scales: Sequence[Scale]) -> tuple[Scale, ...]:
+        """What may be said on each objective, noise included."""
+        return tuple(Scale(scale.name, *self.noise.reach(scale.low, scale.high)) for scale in scales)
+
+    def corrected_scales(self, scales: Sequence[Scale]) -> tuple[Scale, ...]:
+        """What may come out of the correction, or of an answer that was cut: the failure, and 0 on other objectives."""
+        told = []
+        cuts = self.control.lowest(math.inf) < math.inf
+        for j, scale in enumerate(self.said_scales(scales)):
+            low, high = self.correction.of(j).reach(scale.low, scale.high)
+            if j and cuts:
+                low, high = min(low, 0.0), max(high, 0.0)
+            told.append(Scale(scale.name, low if j else self.control.lowest(low), high))
+        return tuple(told)
+
+    def summed_range(self, scales: Sequence[Scale]) -> tuple[float, float]:
+        """Of the sum over objectives before they are combined: what admission and budgets look at."""
+        told = self.corrected_scales(scales)
+        return math.fsum(scale.low for scale in told), math.fsum(scale.high for scale in told)
+
+    def told_range(self, scales: Sequence[Scale]) -> tuple[float, float]:
+        """What training may be told in all: the sum over objectives."""
+        told = self.told_scales(scales)
+        return math.fsum(scale.low for scale in told), math.fsum(scale.high for scale in told)

@@ -60,6 +60,7 @@ from critica.curricula.stream import Stream
 from critica.environments.arithmetic import Arithmetic
 from critica.environments.binary_tree import BinaryTree
 from critica.environments.chain import Chain
+from critica.environments.constrained import Constrained
 from critica.environments.digit_sum import DigitSum
 from critica.environments.files import TaskFile
 from critica.environments.mixes import MixEntry
@@ -74,12 +75,14 @@ from critica.objectives.positive_example import PositiveExamples
 from critica.objectives.surrogates import ClippedRatio, ClippedShift, PolicyGradient
 from critica.policies.part import LocalPolicy
 from critica.recipes.align_distil import ALIGN_DISTIL
+from critica.recipes.answer_posterior import ANSWER_POSTERIOR
 from critica.recipes.base import Paper, Recipe
 from critica.recipes.beta_baseline import BETA_BASELINE
 from critica.recipes.bpco import BPCO
 from critica.recipes.code_rl import CODE_RL
 from critica.recipes.dapo import DAPO
 from critica.recipes.direct_advantage import DIRECT_ADVANTAGE
+from critica.recipes.distraction_if import DISTRACTION_IF
 from critica.recipes.dqc import DQC
 from critica.recipes.dr_grpo import DR_GRPO
 from critica.recipes.dvpo import DVPO
@@ -88,11 +91,14 @@ from critica.recipes.genac import GENAC
 from critica.recipes.grpo import GRPO
 from critica.recipes.hista import HISTA
 from critica.recipes.hl_gauss import HL_GAUSS
+from critica.recipes.mul_dim_if import MUL_DIM_IF
 from critica.recipes.numca import NUMCA
+from critica.recipes.post_time import POST_TIME
 from critica.recipes.ppo import PPO
 from critica.recipes.proact import PROACT
 from critica.recipes.q_sharp import Q_SHARP
 from critica.recipes.reinforce import REINFORCE
+from critica.recipes.rewarding_doubt import REWARDING_DOUBT
 from critica.recipes.rloo import RLOO
 from critica.recipes.robust_bellman import ROBUST_BELLMAN
 from critica.recipes.sentence_reward import SENTENCE_REWARD
@@ -108,15 +114,40 @@ from critica.recipes.vc_ppo import VC_PPO
 from critica.recipes.vine_ppo import VINE_PPO
 from critica.recipes.vrpo import VRPO
 from critica.records.losses import Constant, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
+from critica.rewards.answer_posterior import AnswerPosterior
 from critica.rewards.base import FailurePolicy
+from critica.rewards.constraints import Constraints
+from critica.rewards.correction_base import Uncorrected
+from critica.rewards.corrections import (
+    Appeal,
+    AuditedValue,
+    Backward,
+    Forward,
+    Repair,
+    Soften,
+    Unsure,
+    Winsorize,
+)
+from critica.rewards.distraction import Distraction
+from critica.rewards.each_objective import EachObjective
+from critica.rewards.json_schema import JsonSchema
+from critica.rewards.math_verifiers import MathVerify, StrictMath
 from critica.rewards.noise import Flip, NoNoise
 from critica.rewards.noise_labels import Confusion, Drift, ExploitableBug, Missing, ScorerOfAccuracy, Spurious
 from critica.rewards.noise_values import Additive, Favor, Saturation
+from critica.rewards.noise_wrong_labels import MajorityLabels, WrongLabels
+from critica.rewards.post_time import RelativeForecast
+from critica.rewards.posterior import Posterior
 from critica.rewards.program_outcome import ProgramOutcome
+from critica.rewards.proper_scoring import ProperScoring
+from critica.rewards.rates import Audited, Stated
+from critica.rewards.set_overlap import SetOverlap
+from critica.rewards.several import Several
 from critica.rewards.unit_tests import UnitTests
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
 from critica.rollout.admission import AcceptAll, Informative
 from critica.rollout.budget import Uniform
+from critica.rollout.combine import LowerBound, NormalizeThenSum, Sum
 from critica.rollout.control import NoControl
 from critica.rollout.early_stop import EarlyStop
 from critica.rollout.forecast_budgets import ExpectedFailures, MixedGroups
@@ -134,6 +165,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         V0_BUDGET, V0_5_BUDGET,
         Q_SHARP, CODE_RL,
         DIRECT_ADVANTAGE, DQC, SENTENCE_REWARD, ALIGN_DISTIL,
+        ANSWER_POSTERIOR, REWARDING_DOUBT, MUL_DIM_IF, POST_TIME, DISTRACTION_IF,
     )}
 )
 
@@ -224,6 +256,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "chain": Chain,
             "two_branch": TwoBranch,
             "star_graph": StarGraph,
+            "constrained": Constrained,
             "task_file": TaskFile,
         },
         "entry": {"dataset": MixEntry},
@@ -233,8 +266,17 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "numeric": Numeric,
             "regex": RegexExtract,
             "function": Function,
+            "several": Several,
             "unit_tests": UnitTests,
             "program_outcome": ProgramOutcome,
+            "math": MathVerify,
+            "math_strict": StrictMath,
+            "json_schema": JsonSchema,
+            "set_overlap": SetOverlap,
+            "proper_scoring": ProperScoring,
+            "constraints": Constraints,
+            "post_time": RelativeForecast,
+            "distraction": Distraction,
         },
         "noise": {
             "none": NoNoise,
@@ -248,7 +290,25 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "additive": Additive,
             "favor": Favor,
             "saturation": Saturation,
+            "wrong_labels": WrongLabels,
+            "majority": MajorityLabels,
         },
+        "correction": {
+            "none": Uncorrected,
+            "backward": Backward,
+            "forward": Forward,
+            "audited_value": AuditedValue,
+            "appeal": Appeal,
+            "repair": Repair,
+            "soften": Soften,
+            "winsorize": Winsorize,
+            "unsure": Unsure,
+            "posterior": Posterior,
+            "each_objective": EachObjective,
+            "answer_posterior": AnswerPosterior,
+        },
+        "rates": {"stated": Stated, "audited": Audited},
+        "combination": {"sum": Sum, "normalize_then_sum": NormalizeThenSum, "lower_bound": LowerBound},
         "failures": {"at_most": FailurePolicy},
         "admission": {"accept_all": AcceptAll, "informative": Informative},
         "control": {"none": NoControl, "early_stop": EarlyStop, "value_guidance": ValueGuidance},

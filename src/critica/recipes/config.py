@@ -217,7 +217,10 @@ def _adopt(value: Any, annotation: Any, current: Any, path: str, reader: Reader)
         try:
             return _draft(reader.specs[path](value))
         except ValueError as error:
-            raise ConfigError(f"{path}: {error}") from error
+            choices = _choices(annotation, path, reader.catalogue)
+            if value not in choices and not (choices and is_user_part(value)):
+                raise ConfigError(f"{path}: {error}") from error
+            return Draft(_resolve(value, annotation, path, reader))  # a part without a spec, by its name or file
     if isinstance(value, Mapping):
         inner = _element(annotation, Mapping, 1)
         if inner is not None:

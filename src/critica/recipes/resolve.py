@@ -13,6 +13,7 @@ from critica.recipes.config import Catalogue, Specs, apply_sets, from_tables
 from critica.recipes.toml import read_toml
 from critica.recipes.user_parts import is_file, is_user_part, load_object
 from critica.rewards.catalogue import parse_reward
+from critica.rewards.correction_specs import parse_correction
 from critica.rewards.noise_specs import parse_noise
 
 # Parts that have a spec of their own on the command line: `--environment rg:lcm`, `--noise flip:0.2:group`.
@@ -33,7 +34,9 @@ def read_environment(spec: str) -> EnvironmentConfig:
 
 
 # Parts that have a short spec of their own: `--environment rg:lcm`, `--noise flip:0.2:group`.
-SPECS: Specs = MappingProxyType({"environment": read_environment, "reward": parse_reward, "noise": parse_noise})
+SPECS: Specs = MappingProxyType(
+    {"environment": read_environment, "reward": parse_reward, "noise": parse_noise, "correction": parse_correction}
+)
 
 
 def find_recipe(name: str, recipes: Mapping[str, Recipe], parts: Catalogue, below: tuple[Path, ...] = ()) -> Recipe:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from critica.records.checks import require
-from critica.records.supervision import Abstained, Failed, Outcome, Scored
+from critica.records.supervision import Abstained, Failed, Outcome, Scored, TextSpan, Verdict
+from critica.records.words import EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,31 +17,53 @@ class Answer:
     source: str
     trajectory_id: str
     digest: str
-    outcome: Outcome
+    verdict: Verdict
+
+    @property
+    def failed(self) -> bool:
+        """Whether an objective has no outcome because the source failed."""
+        return any(isinstance(outcome, Failed) for outcome in self.verdict.outcomes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; floats come back bit for bit."""
-        said: dict[str, Any]
-        if isinstance(self.outcome, Scored):
-            said = {"value": self.outcome.value, "confidence": self.outcome.confidence}
-        elif isinstance(self.outcome, Failed):
-            said = {"failed": self.outcome.error}
-        else:
-            said = {"abstained": self.outcome.reason}
-        return {"source": self.source, "trajectory_id": self.trajectory_id, "digest": self.digest, **said}
+        line: dict[str, Any] = {"source": self.source, "trajectory_id": self.trajectory_id, "digest": self.digest}
+        line["said"] = [outcome_to_json(outcome) for outcome in self.verdict.outcomes]
+        if self.verdict.parts:
+            line["parts"] = dict(self.verdict.parts)
+        if self.verdict.spans:
+            line["spans"] = [[span.start, span.end, span.value, span.objective] for span in self.verdict.spans]
+        if self.verdict.cost:
+            line["cost"] = self.verdict.cost
+        return line
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> "Answer":
         """The answer that `to_json` wrote."""
-        outcome: Outcome
-        if "value" in line:
-            outcome = Scored(line["value"], line["confidence"])
-        elif "failed" in line:
-            outcome = Failed(line["failed"])
-        else:
-            require("abstained" in line, cls, "a line holds no outcome")
-            outcome = Abstained(line["abstained"])
-        return cls(line["source"], line["trajectory_id"], line["digest"], outcome)
+        said = line.get("said", [line])  # one outcome stood in the line itself before there were several
+        verdict = Verdict(
+            tuple(outcome_from_json(one) for one in said),
+            line.get("parts", EMPTY),
+            tuple(TextSpan(*span) for span in line.get("spans", ())),
+            line.get("cost", 0.0),
+        )
+        return cls(line["source"], line["trajectory_id"], line["digest"], verdict)
+
+
+def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    """Plain JSON."""
+    if isinstance(outcome, Scored):
+        return {"value": outcome.value, "confidence": outcome.confidence}
+    return {"failed": outcome.error} if isinstance(outcome, Failed) else {"abstained": outcome.reason}
+
+
+def outcome_from_json(said: Mapping[str, Any]) -> Outcome:
+    """The outcome that `outcome_to_json` wrote."""
+    if "value" in said:
+        return Scored(said["value"], said["confidence"])
+    if "failed" in said:
+        return Failed(said["failed"])
+    require("abstained" in said, Answer, "a line holds no outcome")
+    return Abstained(said["abstained"])
 
 
 def question_digest(task_id: str, text: str) -> str:

@@ -29,6 +29,18 @@ reward/clean | reward | Mean reward before injected noise; training never sees i
 reward/unknown | share | Trajectories without any outcome (the source abstained or failed).
 accuracy/sampled | share | Trajectories of the step whose clean reward is at least .999, at the training temperature.
 noise/flipped_share | share | Trajectories whose reward the injected noise changed.
+correction/false_positives | share | Rate of wrong answers told right that the correction reckons with.
+correction/false_negatives | share | Rate of right answers told wrong that the correction reckons with.
+correction/exchanged_groups | share | Rate of groups told the wrong way round that the correction reckons with.
+correction/exchanged_share | share | Mean probability that a group of this step was told the wrong way round.
+correction/signal | ratio | Youden's J of that channel: how far apart right and wrong answers are told on average.
+correction/signal_low | ratio | Lower end of the 95% interval of J from audits.
+correction/signal_high | ratio | Upper end of the 95% interval of J from audits.
+correction/alarm | share | 1 where J's interval reaches 0: what is told may say nothing about what is true.
+correction/audits | count | Verdicts of this step that were checked by a better source.
+correction/changed_share | share | Trajectories whose reward the correction changed by more than a thousandth.
+correction/error_said | reward | Mean absolute difference of what was said (noise included) from the clean reward.
+correction/error_told | reward | The same after correction: below it where the correction helps.
 policy/entropy | nats | Mean entropy of the policy's next-token law at sampled tokens.
 policy/kl_behavior | nats | Mean k3 estimate of KL(behavior || policy) over the update's passes; 0 with one update.
 policy/kl_reference | nats | Mean k3 estimate of KL(policy || reference) at sampled tokens.
@@ -108,6 +120,7 @@ control/guidance_kl | nats | Mean KL(guided || policy) of the next-token law, ov
 learning_rate/policy | 1/step | Learning rate of the policy's optimizer at the end of the step.
 learning_rate/critic | 1/step | Learning rate of the critic's optimizer at the end of the step.
 loss/* | loss | A reduced loss term of this name, before its weight, mean over optimizer steps.
+correction/objective/* | any | The metric correction/… of this objective alone, where there are several.
 reward/source/* | reward | Mean told reward of this objective.
 accuracy/source/* | share | Trajectories of this task source whose clean reward is at least .999.
 """

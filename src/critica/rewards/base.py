@@ -1,34 +1,45 @@
 """What a source of supervision is: something that gives each trajectory an outcome, within a range it declares."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 from critica.environments.base import Environment
-from critica.records.supervision import Failed, Outcome
+from critica.records.supervision import Failed, Outcome, Scale, Scored, Verdict
 from critica.records.words import Task
+from critica.rewards.exposure import Needs, visible, withheld
 from critica.rewards.wire import Item, TaskView
 from critica.rewards.workers import WorkerLimits
 
 EVIDENCE_SHOWN = 3
 
 
+Scope = Literal["sample", "group", "batch"]
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """One trajectory's text, to be judged as an answer to its task."""
+    """One trajectory's text, to be judged as an answer to its task. Siblings share `group` and `step`."""
 
     task: Task
     trajectory_id: str
     text: str
+    group: str = ""
+    step: int = 0
 
 
 class RewardSource(Protocol):
     """A live source. `scores` gives one outcome per request, by index; every `Scored` value lies in [low, high]."""
 
     name: str
-    low: float
-    high: float
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
 
     @property
     def busy_workers(self) -> int: ...
@@ -44,9 +55,123 @@ class RewardSource(Protocol):
     def close(self) -> None: ...
 
 
+class VerdictSource(ABC):
+    """A live source that says more than one number: several objectives, spans of the text, parts, costs.
+
+    `scope` says what has to be asked at once: one answer, all siblings of a prompt, or a step. `needs` names the task
+    fields that `judge` sees (None: all); the others are not there. A source with memory has `state_dict` and
+    `load_state_dict`, and its checkpoint goes with the run's.
+    """
+
+    name: str
+    scales: tuple[Scale, ...]
+    scope: Scope = "sample"
+    needs: Needs = None
+
+    @abstractmethod
+    def judge(self, items: Sequence[ScoreRequest]) -> list[Verdict]:
+        """One verdict per request, by index, with an outcome for each of `scales`; values lie in their scale."""
+
+    def verdicts(self, items: Sequence[ScoreRequest]) -> list[Verdict]:
+        """`judge` of what it may see. A value outside of its scale has failed: it is never clipped."""
+        shown = [replace(item, task=visible(item.task, self.needs)) for item in items]
+        said = self.judge(shown)
+        if len(said) != len(items):
+            raise ValueError(f"reward {self.name!r} gave {len(said)} verdicts about {len(items)} answers")
+        return [within_scales(self.name, self.scales, verdict) for verdict in said]
+
+    def scores(self, items: Sequence[ScoreRequest]) -> list[Outcome]:
+        """The sum over objectives, for who wants one number."""
+        return [verdict.total for verdict in self.verdicts(items)]
+
+    def recalled(self, items: Sequence[ScoreRequest], verdicts: Sequence[Verdict]) -> None:
+        """These verdicts are known from the journal, so `judge` is not asked about them: `hear` is told instead."""
+        self.hear([replace(item, task=visible(item.task, self.needs)) for item in items], verdicts)
+
+    def hear(self, items: Sequence[ScoreRequest], verdicts: Sequence[Verdict]) -> None:
+        """What a source with memory learns from verdicts that it gave before a crash, as if it gave them now."""
+        return
+
+    @property
+    def low(self) -> float:
+        """The least sum."""
+        return math.fsum(scale.low for scale in self.scales)
+
+    @property
+    def high(self) -> float:
+        """The greatest sum."""
+        return math.fsum(scale.high for scale in self.scales)
+
+    @property
+    def busy_workers(self) -> int:
+        """Cores that it occupies right now."""
+        return 0
+
+    @property
+    def waiting_for(self) -> str:
+        """Whose answers are awaited."""
+        return ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What this machine cannot enforce."""
+        return ()
+
+    def close(self) -> None:
+        """Nothing to end."""
+        return
+
+
+def scales_of(source: RewardSource) -> tuple[Scale, ...]:
+    """The objectives of any source, with their ranges. Raises ValueError for two of one name, or for none."""
+    if not isinstance(source, VerdictSource):
+        return (Scale(source.name, source.low, source.high),)
+    names = [scale.name for scale in source.scales]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"reward {source.name!r} has the objectives {names}: it takes one at least, each named apart")
+    return source.scales
+
+
+def scope_of(source: RewardSource) -> Scope:
+    """What has to be asked of it at once."""
+    return source.scope if isinstance(source, VerdictSource) else "sample"
+
+
+def verdicts_of(source: RewardSource, items: Sequence[ScoreRequest]) -> list[Verdict]:
+    """What any source says, one verdict per request by index."""
+    if isinstance(source, VerdictSource):
+        return source.verdicts(items)
+    return [Verdict((outcome,)) for outcome in source.scores(items)]
+
+
+def within_scales(name: str, scales: tuple[Scale, ...], verdict: Verdict) -> Verdict:
+    """The verdict, with a failure in place of each value outside of its scale."""
+    if len(verdict.outcomes) != len(scales):
+        raise ValueError(f"reward {name!r} gave {len(verdict.outcomes)} outcomes for its {len(scales)} objectives")
+    if any(not 0 <= span.objective < len(scales) for span in verdict.spans):
+        raise ValueError(f"reward {name!r} gave a span of an objective that it has not: they are counted from 0")
+    kept = tuple(checked(name, scale, said) for scale, said in zip(scales, verdict.outcomes, strict=True))
+    return verdict if kept == verdict.outcomes else replace(verdict, outcomes=kept)
+
+
+def checked(name: str, scale: Scale, outcome: Outcome) -> Outcome:
+    """The outcome, or a failure if its value is outside of the scale."""
+    if not isinstance(outcome, Scored) or scale.low <= outcome.value <= scale.high:
+        return outcome
+    return Failed(
+        f"reward {name!r} said {outcome.value:g} for {scale.name!r}, outside its declared range"
+        f" [{scale.low:g}, {scale.high:g}]: declare the range it has, or correct it"
+    )
+
+
 @dataclass(frozen=True)
 class RewardConfig(ABC):
     """The settings of a source: a frozen dataclass whose `build` gives the live source."""
+
+    @property
+    def scope(self) -> Scope:
+        """What the live source has to be asked at once; budgets that write in waves take `sample` only."""
+        return "sample"
 
     @abstractmethod
     def build(self, environment: Environment, limits: WorkerLimits = WorkerLimits()) -> RewardSource:  # noqa: B008
@@ -80,8 +205,8 @@ class FailurePolicy:
         )
 
 
-def item_of(request: ScoreRequest) -> Item:
-    """The plain data that travels to a worker."""
+def item_of(request: ScoreRequest, needs: Needs = None) -> Item:
+    """The plain data that travels to a worker: of the task only what was declared."""
     task = request.task
     messages = tuple(
         {
@@ -93,4 +218,9 @@ def item_of(request: ScoreRequest) -> Item:
         for m in task.messages
     )
     view = TaskView(task.task_id, task.environment, task.prompt, messages, task.answer, dict(task.info), task.seed)
+    if needs is not None:
+        hidden = withheld(needs) | ({"messages"} if "prompt" not in needs else frozenset())
+        info = visible(task, needs).info
+        seen = {name: value for name, value in view.seen().items() if name not in hidden}
+        view = TaskView.of(seen | ({"info": dict(info)} if "info" in seen else {}))
     return Item(request.trajectory_id, view, request.text)

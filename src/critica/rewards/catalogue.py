@@ -1,15 +1,48 @@
 """Reward sources by the short specs of the command line."""
 
 import difflib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NoReturn
 
 from critica.rewards.base import RewardConfig
+from critica.rewards.constraints import Constraints
+from critica.rewards.distraction import Distraction
+from critica.rewards.json_schema import JsonSchema
+from critica.rewards.math_verifiers import MathVerify, StrictMath
+from critica.rewards.post_time import RelativeForecast
+from critica.rewards.proper_scoring import ProperScoring
+from critica.rewards.set_overlap import SetOverlap
 from critica.rewards.unit_tests import UnitTests
-from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
+from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract, Verifier
 
+PLAIN: Mapping[str, Callable[[], RewardConfig]] = MappingProxyType(
+    {
+        "environment": EnvironmentScorer,
+        "environment:partial": lambda: EnvironmentScorer(threshold=None),
+        "exact": Exact,
+        "numeric": Numeric,
+        "math": MathVerify,
+        "math:strict": StrictMath,
+        "json_schema": JsonSchema,
+        "set_overlap": SetOverlap,
+        "set_overlap:exact": lambda: SetOverlap(exact=True),
+        "set_overlap:zero": lambda: SetOverlap(unparsed="zero"),
+        "doubt:log": ProperScoring,
+        "doubt:brier": lambda: ProperScoring(rule="brier"),
+        "constraints": Constraints,
+        "constraints:share": lambda: Constraints(pay="share"),
+        "constraints:all": lambda: Constraints(pay="all"),
+        "post_time": RelativeForecast,
+        "distraction": Distraction,
+        "unit_tests": UnitTests,
+        "unit_tests:partial": lambda: UnitTests(partial=True),
+    }
+)
 FORMS = (
-    "environment, environment:partial, exact, numeric, numeric:TOLERANCE, regex:PATTERN, unit_tests, "
-    "unit_tests:partial, file.py:function"
+    ", ".join(PLAIN)
+    + ", numeric:TOLERANCE, regex:PATTERN, json_schema:FILE.json, doubt:log:REWARD, doubt:brier:REWARD,"
+    " distraction:REWARD (REWARD is the verifier that decides what is right), file.py:function"
 )
 
 
@@ -19,27 +52,52 @@ class RewardProblem(ValueError):
 
 def parse_reward(spec: str) -> RewardConfig:
     """The settings that a spec means. Raises `RewardProblem` with the nearest form."""
-    head, colon, rest = spec.partition(":")
-    if spec in ("environment", "environment:partial"):
-        return EnvironmentScorer() if not colon else EnvironmentScorer(threshold=None)
-    if spec in ("exact", "numeric"):
-        return Exact() if spec == "exact" else Numeric()
-    if spec in ("unit_tests", "unit_tests:partial"):
-        return UnitTests(partial=bool(colon))
-    if head == "numeric":
-        try:
-            return Numeric(float(rest))
-        except ValueError:
-            _refuse(spec, f"{rest!r} is no tolerance")
-    if head == "regex" and rest:
-        try:
+    if spec in PLAIN:
+        return PLAIN[spec]()
+    head, _, rest = spec.partition(":")
+    try:
+        if head == "numeric" and rest:
+            return Numeric(_tolerance(rest))
+        if head == "regex" and rest:
             return RegexExtract(rest)
-        except ValueError as error:
-            _refuse(spec, str(error))
+        if head == "json_schema" and rest.endswith(".json"):
+            return JsonSchema(rest)
+        if head == "distraction" and rest:
+            return Distraction(_inner(rest))
+        rule, _, inner = rest.partition(":")
+        if head == "doubt" and rule == "log" and inner:
+            return ProperScoring("log", _inner(inner))
+        if head == "doubt" and rule == "brier" and inner:
+            return ProperScoring("brier", _inner(inner))
+    except RewardProblem:
+        raise
+    except ValueError as error:
+        _refuse(spec, str(error))
     if head.endswith(".py") and rest:
         return Function(spec)
-    near = difflib.get_close_matches(head, ("environment", "exact", "numeric", "regex", "unit_tests"), 1, 0.0)[0]
-    _refuse(spec, f"the nearest is {near!r}")
+    _refuse(spec, f"the nearest is {_nearest(spec)!r}")
+
+
+def _tolerance(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no tolerance") from None
+
+
+def _inner(spec: str) -> Verifier:
+    if spec.partition(":")[0] in ("doubt", "distraction"):
+        raise ValueError(f"{spec[:40]!r} decides nothing by itself: name a verifier that does")
+    inner = parse_reward(spec)
+    if not isinstance(inner, Verifier):
+        raise ValueError(f"{spec!r} is no verifier: what decides what is right must be one")
+    return inner
+
+
+def _nearest(spec: str) -> str:
+    head = spec.partition(":")[0]
+    near = difflib.get_close_matches(spec, PLAIN, 1, 0.6) or difflib.get_close_matches(head, [*PLAIN, "regex"], 1, 0.0)
+    return near[0]
 
 
 def _refuse(spec: str, reason: str) -> NoReturn:

@@ -27,6 +27,7 @@ VERL_BATCH = ("data_sources", "solution_strs", "ground_truths")
 OPENRLHF = ("queries", "prompts", "labels")
 ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 BY_NAME = frozenset({"prompt", "completion", "answer", "state", "info", "task", "parser"})
+WHERE = {"prompt": "messages", "answer": "answer", "info": "info", "task": "environment"}  # of a task, by that name
 BY_NAMES = frozenset({"prompts", "completions", "answers", "states", "infos", "tasks", "parser"})
 
 
@@ -101,13 +102,14 @@ def _given(function: Callable[..., object], offered: Mapping[str, Any]) -> dict[
 
 def _truth(item: Item) -> Any:
     """verl's ground truth: of the row's `reward_model` if it has one, else the answer."""
-    model = item.task.info.get("reward_model")
+    model = item.task.seen().get("info", {}).get("reward_model")
     return model["ground_truth"] if isinstance(model, Mapping) and "ground_truth" in model else item.task.answer
 
 
 def _verl_row(item: Item, function: Callable[..., object]) -> dict[str, Any]:
-    info = item.task.info
-    source, extra = info.get("data_source", item.task.environment), info.get("extra_info", info)
+    info = item.task.seen().get("info", {})
+    source = info["data_source"] if "data_source" in info else item.task.environment
+    extra = info.get("extra_info", info)
     extra = {**dict(extra), "num_turns": 1} if isinstance(extra, Mapping) else extra
     offered = {"data_source": source, "solution_str": item.text, "ground_truth": _truth(item), "extra_info": extra}
     return {name: offered[name] for name in (*VERL, *(["extra_info"] if _takes(function, "extra_info") else []))}
@@ -157,23 +159,39 @@ def _openrlhf(answer: object) -> list[object]:
 
 
 def _offer(item: Item, parser: object = None) -> dict[str, Any]:
-    """What verifiers injects by name; a completion is a list with one message."""
-    prompt = [{"role": m["role"], "content": m["content"]} for m in item.task.messages]
-    completion = [{"role": "assistant", "content": item.text}]
-    info = dict(item.task.info)
-    task = info.get("task", item.task.environment)
-    offered = {"prompt": prompt, "completion": completion, "answer": item.task.answer, "info": info, "task": task}
+    """What verifiers injects by name, of what is shown; a completion is a list with one message."""
+    seen = item.task.seen()
+    offered: dict[str, Any] = {"completion": [{"role": "assistant", "content": item.text}]}
+    if "messages" in seen:
+        offered["prompt"] = [{"role": m["role"], "content": m["content"]} for m in item.task.messages]
+    offered |= {name: seen[name] for name in ("answer",) if name in seen}
+    offered |= {name: dict(seen[name]) for name in ("info",) if name in seen}
+    if "task" in seen.get("info", {}) or "environment" in seen:
+        offered["task"] = seen["info"]["task"] if "task" in seen.get("info", {}) else item.task.environment
     return {**offered, "state": {**offered, "responses": []}, "parser": parser}
 
 
 def _named(item: Item, function: Callable[..., object], parser: object = None) -> dict[str, Any]:
-    return _given(function, {**item.task.info, **_offer(item, parser)})
+    offered = {**item.task.seen().get("info", {}), **_offer(item, parser)}
+    _refuse_withheld(item, function, offered, "")
+    return _given(function, offered)
 
 
 def _named_rows(items: Sequence[Item], function: Callable[..., object]) -> dict[str, Any]:
     offers = [_offer(item) for item in items]
-    plural = {f"{name}s": [offer[name] for offer in offers] for name in BY_NAME - {"parser"}}
+    plural = {f"{name}s": [offer[name] for offer in offers] for name in BY_NAME if name != "parser" and offers
+              and name in offers[0]}  # fmt: skip
+    for item in items[:1]:
+        _refuse_withheld(item, function, plural, "s")
     return _given(function, plural)
+
+
+def _refuse_withheld(item: Item, function: Callable[..., object], offered: Mapping[str, Any], ending: str) -> None:
+    """Read a field that the function asks for and that is not shown, which raises the sentence that says so."""
+    parameters = inspect.signature(function).parameters
+    for name, field in WHERE.items():
+        if f"{name}{ending}" in parameters and f"{name}{ending}" not in offered:
+            getattr(item.task, field)
 
 
 def _functions_of(rubric: object) -> list[Callable[..., object]]:

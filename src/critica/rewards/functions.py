@@ -107,11 +107,16 @@ def _trl_call(
 
 def columns(items: Sequence[Item], conversational: bool) -> dict[str, list[Any]]:
     """TRL's keyword arguments: prompts, completions and one list per column; None where an item lacks a key."""
-    keys = sorted({key for item in items for key in item.task.info})
-    given: dict[str, list[Any]] = {"answer": [item.task.answer for item in items]}
-    given["task_id"] = [item.task.task_id for item in items]
-    given |= {key: [item.task.info.get(key) for item in items] for key in keys}
-    if conversational:
+    shown = frozenset(items[0].task.seen()) if items else frozenset()
+    given: dict[str, list[Any]] = {
+        key: [getattr(item.task, key) for item in items] for key in ("answer", "task_id") if key in shown
+    }
+    if "info" in shown:
+        keys = sorted({key for item in items for key in item.task.info})
+        given |= {key: [item.task.info.get(key) for item in items] for key in keys}
+    if "prompt" not in shown:
+        given["completions"] = [item.text for item in items]
+    elif conversational:
         given["prompts"] = [
             [{"role": message["role"], "content": message["content"]} for message in item.task.messages]
             for item in items

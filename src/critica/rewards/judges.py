@@ -5,23 +5,43 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from critica.environments.numbers import last_number, parse_number
-from critica.rewards.wire import Judge, TaskView
+from critica.rewards.wire import Declined, Judge, Noted, TaskView
 
-Check = Callable[[TaskView, str], float]
+Check = Callable[[TaskView, str], float | Noted | Declined]
+ELSEWHERE: Mapping[str, tuple[str, str]] = MappingProxyType(  # kind: where its check is made from the settings
+    {
+        "strict_math": ("critica.rewards.strict_math", "strict_math"),
+        "math_verify": ("critica.rewards.math_library", "library_math"),
+        "json_schema": ("critica.rewards.json_schema_check", "json_schema"),
+        "set_overlap": ("critica.rewards.set_overlap_check", "set_overlap"),
+        "proper_scoring": ("critica.rewards.proper_scoring_check", "proper_scoring"),
+        "constraints": ("critica.rewards.constraint_checks", "constraints"),
+        "post_time": ("critica.rewards.forecast_check", "relative_forecast"),
+        "distraction": ("critica.rewards.distraction_check", "distraction"),
+    }
+)
 
 
 def make_judge(settings: Mapping[str, Any]) -> Judge:
     """The judge of a verifier's settings: a tree of kinds, see `make_check`."""
     check = make_check(settings)
-    return Judge(settings["kind"], False, lambda items: [check(items[0].task, items[0].text)])
+    return Judge(settings.get("name", settings["kind"]), False, lambda items: [check(items[0].task, items[0].text)])
 
 
 def make_check(settings: Mapping[str, Any]) -> Check:
-    """exact, numeric, regex (over another check), or environment (a scorer by address)."""
+    """exact, numeric, regex (over another check), environment (a scorer by address), or one of `ELSEWHERE`."""
     kind = settings["kind"]
+    if kind == "live":
+        return settings["check"]
+    if kind in ELSEWHERE:
+        module, factory = ELSEWHERE[kind]
+        rest = {name: value for name, value in settings.items() if name not in ("kind", "name")}
+        return getattr(importlib.import_module(module), factory)(**rest)
     if kind == "exact":
         return exact(settings["ignore_case"])
     if kind == "numeric":
@@ -51,12 +71,17 @@ def numeric(tolerance: float) -> Check:
     What can be read in two ways (`1,2`, `4 or 5`, `10-3`, `x12`, `5 million`) is no number: see `numbers.last_number`.
     """
 
+    slack = Fraction(tolerance)
+    wanted_of = lru_cache(maxsize=4096)(parse_number)  # the samples of a prompt share their answer
+
     def check(task: TaskView, text: str) -> float:
-        wanted = parse_number(task.answer.strip())
+        wanted = wanted_of(task.answer.strip())
         if wanted is None:
             raise ValueError(f"the task's own answer {task.answer!r} is not a number: use `exact` for such tasks")
         said = last_number(text)
-        return 0.0 if said is None else float(abs(said - wanted) <= Fraction(tolerance) * max(1, abs(wanted)))
+        if said is None or said == wanted:
+            return float(said is not None)
+        return float(abs(said - wanted) <= slack * max(1, abs(wanted)))
 
     return check
 
@@ -65,7 +90,7 @@ def regex(pattern: str, then: Check) -> Check:
     """What the last match holds (its first group, if it has one) goes to the next check; no match is a wrong answer."""
     compiled = re.compile(pattern, re.DOTALL)
 
-    def check(task: TaskView, text: str) -> float:
+    def check(task: TaskView, text: str) -> float | Noted | Declined:
         matches = list(compiled.finditer(text))
         if not matches:
             return 0.0

@@ -9,12 +9,14 @@ from critica.rewards.noise import Flip, NoNoise
 from critica.rewards.noise_base import UNITS, NoiseModel, NoiseProblem, Unit
 from critica.rewards.noise_labels import ExploitableBug, Missing, ScorerOfAccuracy, Spurious
 from critica.rewards.noise_values import Additive, Favor, Saturation
+from critica.rewards.noise_wrong_labels import MajorityLabels, WrongLabels
 
 NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 FORMS = (
     "none, flip:0.2:group (or :sample; :prompt, the same whenever a prompt comes back; :batch), flip:0.1/0.3:group for"
     " false positives and false negatives, accuracy:0.72, normal:0.5:sample, student:0.5:sample, missing:0.1:sample,"
-    " favor:0.3:length:256, favor:0.3:pattern:REGEX, saturation:5:0.3, random:0.5, inverse, format:REGEX, bug:REGEX;"
+    " favor:0.3:length:256, favor:0.3:pattern:REGEX, saturation:5:0.3, random:0.5, inverse, format:REGEX, bug:REGEX,"
+    " wrong_labels:0.2, majority:8;"
     " confusion and drift have fields of their own (--set noise=confusion)"
 )
 
@@ -83,6 +85,8 @@ READERS: Mapping[str, Callable[[str, str], NoiseModel]] = MappingProxyType(
         "random": lambda spec, rest: Spurious("random", _share(spec, rest)),
         "format": lambda spec, rest: Spurious("format", pattern=_pattern(spec, rest)),
         "bug": lambda spec, rest: ExploitableBug(_pattern(spec, rest)),
+        "wrong_labels": lambda spec, rest: WrongLabels(_share(spec, rest)),
+        "majority": lambda spec, rest: MajorityLabels(_votes(spec, rest)),
     }
 )
 
@@ -104,6 +108,12 @@ def _share(spec: str, text: str) -> float:
     if not NUMBER.fullmatch(text) or not 0.0 <= float(text) <= 1.0 or text.startswith("-"):
         _refuse(spec, f"{text!r} is no rate: a rate is a probability, between 0 and 1")
     return float(text)
+
+
+def _votes(spec: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text)):
+        _refuse(spec, f"{text!r} is no number of votes: write one from 1 to 9999")
+    return int(text)
 
 
 def _unit(spec: str, text: str) -> Unit:

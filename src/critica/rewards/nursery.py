@@ -26,7 +26,7 @@ from critica.rewards.fitness import Fitness
 from critica.rewards.isolation import Isolation, leave_network_and_users
 from critica.rewards.limits import limit_worker, tighten
 from critica.rewards.wardens import TOO_MANY_PROCESSES, guard
-from critica.rewards.wire import Item, JsonObject, Judge, Noted, Reply, receive, send
+from critica.rewards.wire import Declined, Item, JsonObject, Judge, Noted, Reply, receive, send
 
 PARENT_CHECK_SECONDS = 2.0  # how long an orphan can last if a forked stranger holds the training process's socket
 END_SECONDS = 3.0  # a warden ends within milliseconds; past this it has been stopped by someone
@@ -171,7 +171,8 @@ def _renew_cpu(seconds: float) -> None:
 
 def _seed(item: Item) -> None:
     """Reward code that draws from the global generators draws by identity, not by which worker it runs in."""
-    identity = f"{item.task.seed}/{item.trajectory_id}"
+    seed = item.task.seen().get("seed", 0)  # withheld from rewards that do not declare it
+    identity = f"{seed}/{item.trajectory_id}"
     random.seed(identity)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(zlib.crc32(identity.encode()))
@@ -212,6 +213,8 @@ def check_number(answer: object) -> Reply:
     """A finite number, None (an abstention), or an error that quotes what came instead."""
     if answer is None:
         return Reply()
+    if isinstance(answer, Declined):
+        return Reply(note=answer.reason)
     if isinstance(answer, str | bytes) or not isinstance(answer, SupportsFloat):
         return Reply(error=f"returned {short(answer)} ({type(answer).__name__}), which is not a number")
     try:
@@ -226,7 +229,7 @@ def check_number(answer: object) -> Reply:
 def _pack(reply: Reply) -> list[object]:
     if reply.error:
         return ["error", reply.error]
-    return ["none"] if reply.value is None else ["value", reply.value, reply.note]
+    return ["none", reply.note] if reply.value is None else ["value", reply.value, reply.note]
 
 
 def describe(error: BaseException) -> str:

@@ -6,15 +6,17 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from critica.environments.base import CORRECT, Environment
 from critica.records.supervision import Abstained, Failed, Outcome, Scored
 from critica.records.words import Message, Task
 from critica.rewards.base import RewardConfig, ScoreRequest, item_of
+from critica.rewards.exposure import Needs, read_needs
 from critica.rewards.functions import function_judge
-from critica.rewards.judges import at_least
-from critica.rewards.wire import Item, Judge, Program, Reply
+from critica.rewards.in_process import InProcessSource
+from critica.rewards.judges import at_least, make_check
+from critica.rewards.wire import Item, Judge, Program, Reply, TaskView
 from critica.rewards.workers import WorkerLimits, WorkerPool
 
 JUDGES = "critica.rewards.judges"
@@ -23,8 +25,17 @@ JUDGES = "critica.rewards.judges"
 class WorkerSource:
     """A live source whose code runs in killable workers. A context manager."""
 
-    def __init__(self, code: Program | Judge, limits: WorkerLimits, low: float, high: float, name: str = "") -> None:
+    def __init__(
+        self,
+        code: Program | Judge,
+        limits: WorkerLimits,
+        low: float,
+        high: float,
+        name: str = "",
+        needs: Needs = None,
+    ) -> None:
         self._pool = WorkerPool(code, limits)
+        self._needs = needs
         self.name = name or self._pool.name
         self.low = low
         self.high = high
@@ -60,7 +71,7 @@ class WorkerSource:
         start, limit = time.monotonic(), self._pool.limits.batch_seconds
         self._asked = (len(items), start + limit)
         try:
-            replies = self._pool.run([item_of(item) for item in items])
+            replies = self._pool.run([item_of(item, self._needs) for item in items])
         finally:
             self._asked = (0, 0.0)
         return [self._outcome(item, reply) for item, reply in zip(items, replies, strict=True)]
@@ -69,7 +80,8 @@ class WorkerSource:
         if reply.error:
             return Failed(self._sentence(item, reply.error))
         if reply.value is None:
-            return Abstained(f"{self.name} returned None for trajectory {item.trajectory_id!r}")
+            reason = reply.note or "returned None"
+            return Abstained(f"{self.name} {reason} for trajectory {item.trajectory_id!r}")
         if not self.low <= reply.value <= self.high:
             return Failed(
                 self._sentence(
@@ -98,21 +110,39 @@ class WorkerSource:
 
 @dataclass(frozen=True)
 class Verifier(RewardConfig):
-    """A rule that compares the text with the task's answer: 1 for right, 0 for wrong."""
+    """A rule that judges the text, from 0 (wrong) to 1 (right). `bounded` ones need no worker: see `in_process`."""
+
+    bounded: ClassVar[bool] = False
 
     @abstractmethod
     def settings(self) -> Mapping[str, Any]:
         """Plain settings from which `rewards.judges` makes the code in a worker."""
 
-    def build(self, environment: Environment, limits: WorkerLimits = WorkerLimits()) -> WorkerSource:  # noqa: B008
-        """The live verifier in a fresh interpreter's workers."""
-        return WorkerSource(Program(JUDGES, "make_judge", self.settings()), limits, 0.0, 1.0)
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """The least and the greatest value."""
+        return 0.0, 1.0
+
+    def build(
+        self,
+        environment: Environment,
+        limits: WorkerLimits = WorkerLimits(),  # noqa: B008
+    ) -> WorkerSource | InProcessSource:
+        """The live verifier: in this process if it is bounded, else in a fresh interpreter's workers."""
+        if self.bounded and limits.in_process:
+            return InProcessSource(self.settings()["kind"], make_check(self.settings()), limits)
+        return WorkerSource(self.program(environment), limits, *self.value_range)
+
+    def program(self, environment: Environment) -> Program | Judge:
+        """Where a worker finds the code."""
+        return Program(JUDGES, "make_judge", self.settings())
 
 
 @dataclass(frozen=True)
 class Exact(Verifier):
     """Right if the text is the answer, outer white space aside."""
 
+    bounded: ClassVar[bool] = True
     ignore_case: bool = False
 
     def settings(self) -> Mapping[str, Any]:
@@ -127,6 +157,7 @@ class Numeric(Verifier):
     What can be read in two ways (`1,2`, `4 or 5`, `10-3`) is no number.
     """
 
+    bounded: ClassVar[bool] = True
     tolerance: float = 1e-6
 
     def __post_init__(self) -> None:
@@ -183,13 +214,27 @@ class EnvironmentScorer(Verifier):
         return WorkerSource(code, limits, low, high, name=f"{environment.name} scorer")
 
 
+def located(settings: Mapping[str, Any], field_name: str, then: Verifier, environment: Environment) -> Program | Judge:
+    """The code of a verifier around another one; an environment's scorer by its address, or live where it has none."""
+    inner = dict(then.settings())
+    if isinstance(then, EnvironmentScorer):
+        address = environment.scorer_address()
+        if address is None:
+            live = _Live(environment, then.threshold)
+            check = make_check({**settings, field_name: {"kind": "live", "check": live.check}})
+            return Judge(settings["kind"], False, lambda items: [check(items[0].task, items[0].text)])
+        inner |= {"module": address.module, "factory": address.factory, "settings": dict(address.settings)}
+    return Program(JUDGES, "make_judge", {**settings, field_name: inner})
+
+
 @dataclass(frozen=True)
 class Function(RewardConfig):
     """A user's function, by path (`file.py:function`) or as a live callable; see `rewards.functions` for signatures.
 
     `conversational` hands TRL functions lists of messages instead of strings. `kind` says for which library it was
     written (own, trl, verl, verl_batch, openrlhf, verifiers, verifiers_group, rubric, reasoning_gym); empty: its
-    parameters tell.
+    parameters tell. `needs` names the task fields that it may see (`answer`, `prompt`, `info.KEY`, …; `text`: none);
+    the others do not travel to its worker. Empty: everything.
     """
 
     function: str | Callable[..., object]
@@ -197,10 +242,12 @@ class Function(RewardConfig):
     high: float = 1.0
     conversational: bool = False
     kind: str = ""
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise ValueError(f"Function: low {self.low} is not below high {self.high}: declare the range of its values")
+        read_needs(self.needs)
         if not isinstance(self.function, str):
             function_judge(self.function, self.conversational, self.kind)
 
@@ -211,7 +258,7 @@ class Function(RewardConfig):
             code: Program | Judge = Program("critica.rewards.functions", "make_function_judge", settings)
         else:
             code = function_judge(self.function, self.conversational, self.kind)
-        return WorkerSource(code, limits, self.low, self.high)
+        return WorkerSource(code, limits, self.low, self.high, needs=read_needs(self.needs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +269,10 @@ class _Live:
     threshold: float | None
 
     def __call__(self, items: Sequence[Item]) -> list[float]:
-        view = items[0].task
+        return [self.check(items[0].task, items[0].text)]
+
+    def check(self, view: TaskView, text: str) -> float:
+        """The score of one text."""
         messages = tuple(Message(**{**m, "tool_calls": tuple(m["tool_calls"])}) for m in view.messages)
         task = Task(view.task_id, view.environment, messages, view.answer, view.info, view.seed)
-        return [at_least(self.threshold, float(self.environment.score(task, items[0].text)))]
+        return at_least(self.threshold, float(self.environment.score(task, text)))

@@ -11,9 +11,22 @@ HEADER = struct.Struct("!I")
 JsonObject = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+class Info(dict[str, Any]):
+    """A task's `info` as reward code sees it: the entries that it may see, and a sentence about any other."""
+
+    def __missing__(self, key: str) -> Any:
+        raise KeyError(
+            f"task.info[{key!r}] is not shown to this reward: the task has no such entry, or the reward declares"
+            f' `needs` without "info.{key}"'
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class TaskView:
-    """A task as reward code sees it in a worker: the fields of `records.words.Task`, messages as plain mappings."""
+    """A task as reward code sees it in a worker: the fields of `records.words.Task`, messages as plain mappings.
+
+    A field that the source did not declare is not there: reading it raises AttributeError.
+    """
 
     task_id: str
     environment: str
@@ -22,6 +35,30 @@ class TaskView:
     answer: str
     info: Mapping[str, Any]
     seed: int
+
+    @classmethod
+    def of(cls, seen: Mapping[str, Any]) -> "TaskView":
+        """A view of these fields alone."""
+        view = object.__new__(cls)
+        for name, value in seen.items():
+            object.__setattr__(view, name, Info(value) if name == "info" else value)
+        return view
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in TaskView.__slots__:
+            raise AttributeError(f"a task has no {name!r}: it has {', '.join(TaskView.__slots__)}")
+        need = "prompt" if name == "messages" else name
+        raise AttributeError(f'task.{name} is not shown to this reward: add "{need}" to the `needs` that it declares')
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TaskView) and self.seen() == other.seen()
+
+    def __repr__(self) -> str:
+        return f"TaskView({', '.join(f'{name}={value!r}' for name, value in self.seen().items())})"
+
+    def seen(self) -> JsonObject:
+        """The fields that are there."""
+        return {name: getattr(self, name) for name in TaskView.__slots__ if hasattr(self, name)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +73,23 @@ class Item:
     def from_json(cls, data: JsonObject) -> "Item":
         """The item that `to_json` wrote."""
         task = dict(data["task"])
-        task["messages"] = tuple(task["messages"])
-        return cls(data["trajectory_id"], TaskView(**task), data["text"])
+        if "messages" in task:
+            task["messages"] = tuple(task["messages"])
+        return cls(data["trajectory_id"], TaskView.of(task), data["text"])
 
     def to_json(self) -> JsonObject:
         """Plain JSON."""
-        task = {name: getattr(self.task, name) for name in TaskView.__slots__}
-        task["messages"] = [dict(message) for message in self.task.messages]
-        task["info"] = dict(self.task.info)
+        task = self.task.seen()
+        if "messages" in task:
+            task["messages"] = [dict(message) for message in task["messages"]]
+        if "info" in task:
+            task["info"] = dict(task["info"])
         return {"trajectory_id": self.trajectory_id, "task": task, "text": self.text}
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What judging one item came to: a number, an abstention (both empty), or an error; `note` says more about it."""
+    """What judging one item came to: a number, an abstention (neither), or an error; `note` says more about it."""
 
     value: float | None = None
     error: str = ""
@@ -65,6 +105,13 @@ class Noted:
 
     def __float__(self) -> float:
         return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A judge's abstention that says why; None is one that does not. The reason travels to `Reply.note`."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

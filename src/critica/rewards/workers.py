@@ -30,7 +30,8 @@ class WorkerLimits:
     """What a worker may use. A call is one completion, or the whole batch for code that asks for it at once.
 
     Without `network` reward code reaches no other machine, nor a server on this one. `file_mib` bounds each file that
-    it writes; `processes` counts everything that a worker started.
+    it writes; `processes` counts everything that a worker started. Built-in verifiers whose time is bounded by the
+    length of the text (`exact`, `numeric`) judge in the training process itself, unless `in_process` is false.
     """
 
     workers: int = 2
@@ -42,6 +43,7 @@ class WorkerLimits:
     file_mib: int = 1024
     processes: int = 128
     network: bool = False
+    in_process: bool = True
 
     def __post_init__(self) -> None:
         for name in ("workers", "call_seconds", "batch_seconds", "cpu_seconds", "memory_mib", "load_seconds",
@@ -294,4 +296,4 @@ def _unpack(packed: list) -> Reply:
     kind = packed[0]
     if kind == "error":
         return Reply(error=packed[1])
-    return Reply(packed[1], note=packed[2]) if kind == "value" else Reply()
+    return Reply(packed[1], note=packed[2]) if kind == "value" else Reply(note=packed[1])

@@ -189,7 +189,7 @@ class Continuer:
         ]
         tasks = [place.task for place, samples in zip(places, written.samples, strict=True) for _ in samples]
         items = [ScoreRequest(task, t.trajectory_id, self._text(t)) for task, t in zip(tasks, made, strict=True)]
-        outcomes = ask(source, items, supervision.journal, step)
+        outcomes = [verdict.total for verdict in ask(source, items, supervision.journal, step)]
         try:
             supervision.failures.check(source.name, outcomes)
         except RewardFailures:

@@ -7,7 +7,7 @@ from typing import Any
 
 from critica.critics.base import ValueCritic
 from critica.critics.targets import TargetRule
-from critica.policies.base import DecodeControl, Policy
+from critica.policies.base import DecodeHand, Policy
 from critica.records.arrays import Metric
 from critica.records.supervision import Reward
 from critica.records.words import Trajectory
@@ -48,10 +48,10 @@ class Control(ABC):
         """The outcome of a row that was stopped: it is told this, and no source is asked."""
 
     @abstractmethod
-    def begin(self, step: int, streams: Sequence[Stream], temperature: float) -> DecodeControl | None:
+    def begin(self, step: int, streams: Sequence[Stream], temperature: float) -> DecodeHand | None:
         """The control of one call of the decoder, whose rows have these streams; None leaves it alone."""
 
-    def evaluating(self, streams: Sequence[Stream], temperature: float) -> DecodeControl | None:
+    def evaluating(self, streams: Sequence[Stream], temperature: float) -> DecodeHand | None:
         """The control of one call of the decoder outside of training; None: an answer is the policy's own."""
         return None
 
@@ -81,7 +81,7 @@ class Unhindered(Control):
     def failure(self) -> float:
         raise AssertionError("no row is ever stopped here")
 
-    def begin(self, step: int, streams: Sequence[Stream], temperature: float) -> DecodeControl | None:
+    def begin(self, step: int, streams: Sequence[Stream], temperature: float) -> DecodeHand | None:
         return None
 
     def close(self, trajectories: Sequence[Trajectory], rewards: Sequence[Reward]) -> tuple[Metric, ...]:

@@ -10,23 +10,17 @@ from torch import Tensor
 
 from critica.critics.learned import LearnedCritic
 from critica.functional.random import uniforms
-from critica.functional.stopping import (
-    gives_up,
-    moments,
-    smoothed,
-    standardized_regret,
-    steered,
-    steered_hazard,
-    surrogate_regret,
-)
-from critica.policies.base import DecodeControl
+from critica.functional.stopping import moments, smoothed, steered, steered_hazard
+from critica.policies.base import DecodeHand
 from critica.records.arrays import Metric
 from critica.records.supervision import Reward
 from critica.records.words import StopReason, Trajectory
 from critica.rollout.control import Control, ControlContext, ControlPart, Stream
+from critica.rollout.regrets import Regrets, StopRule
 
 CLIP, LOW, HIGH, GAIN = 5.0, 0.5, 50.0, 0.1  # of the standardized regret; of the threshold; of its steering
 CORRECT = 0.999
+DICE = 64  # a row's random numbers for random stops are drawn so many at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +35,8 @@ class EarlyStop(ControlPart):
     `audit`: this share of the answers is never stopped; what they earn although the rule gave them up is the rate of
     false stops (the paper does not audit). `at_random`: the control experiment, stops at the same rate at random
     places. V is read from the policy's own states, so the critic must share its trunk. Confident mistakes have no
-    regret and are never caught. Cost: a maximum over the logits and the critic's head, per token.
+    regret and are never caught. Cost per token: one pass over the logits (compiled where a compiler is) and the
+    critic's head.
     """
 
     failure: float = -1.0
@@ -89,14 +84,15 @@ class Memory:
 class Tally:
     """What one step's decoding showed."""
 
-    tokens: int = 0
-    total: float = 0.0
-    squares: float = 0.0
+    regrets: list[Regrets] = field(default_factory=list)  # one for each call of the decoder
     audited: set[str] = field(default_factory=set)  # trajectories that the rule gave up and the audit let go on
 
-    def add(self, tokens: int, total: float, squares: float) -> None:
-        """Regrets of one decoding step."""
-        self.tokens, self.total, self.squares = self.tokens + tokens, self.total + total, self.squares + squares
+    def sums(self) -> tuple[int, float, float]:
+        """How many regrets there were, their sum, and the sum of their squares."""
+        if not self.regrets:
+            return 0, 0.0, 0.0
+        count, total, squares = torch.stack([one.sums.sum(0).cpu() for one in self.regrets]).sum(0).tolist()
+        return int(count), total, squares
 
 
 class LiveEarlyStop(Control):
@@ -111,15 +107,16 @@ class LiveEarlyStop(Control):
     def failure(self) -> float:
         return self.part.failure
 
-    def begin(self, step: int, streams: Sequence[Stream], temperature: float) -> DecodeControl | None:
+    def begin(self, step: int, streams: Sequence[Stream], temperature: float) -> DecodeHand | None:
         """The rule for one call of the decoder; during the warm-up it only watches."""
         return Watch(self, streams, temperature, acts=step > self.part.warmup_steps)
 
     def close(self, trajectories: Sequence[Trajectory], rewards: Sequence[Reward]) -> tuple[Metric, ...]:
         """Renew the statistics, steer the threshold, report."""
         memory, tally, part = self.memory, self.tally, self.part
-        if tally.tokens:
-            mean, variance = moments(tally.tokens, tally.total, tally.squares)
+        tokens, total, squares = tally.sums()
+        if tokens:
+            mean, variance = moments(tokens, total, squares)
             keep = part.memory if memory.steps else 0.0  # the first step's statistics are taken as they are
             memory.mean = smoothed(memory.mean, mean, keep)
             memory.variance = smoothed(memory.variance, variance, keep)
@@ -145,57 +142,58 @@ class LiveEarlyStop(Control):
 
 
 class Watch:
-    """One call of the decoder: each row's smoothed signal, by row number."""
+    """One call of the decoder: each row's regrets by row number, and who is let go on although it was given up."""
 
     def __init__(self, owner: LiveEarlyStop, streams: Sequence[Stream], temperature: float, acts: bool) -> None:
-        self.owner, self.temperature, self.acts = owner, temperature, acts
-        self.names = [".".join(map(str, stream)) for stream in streams]
-        part, seed = owner.part, owner.seed
-        draws = [float(uniforms(seed, "control/audit", *stream, count=1)[0]) for stream in streams] if acts else []
-        self.spared = torch.tensor([draw < part.audit for draw in draws], dtype=torch.bool)
-        self.signal = torch.zeros(len(streams))
-        self.dice = [torch.empty(0)] * len(streams)
-        self.streams, self.written = streams, torch.zeros(len(streams), dtype=torch.long)
-        self._logits = torch.empty(0)
-        self._value = torch.empty(0)
+        self.owner, self.streams, self.acts = owner, streams, acts
+        memory, smoothing = owner.memory, owner.part.smoothing
+        self.rule = StopRule(temperature, memory.mean, memory.variance, CLIP, smoothing, memory.threshold)
+        self.read = owner.critic.reader() if acts and not owner.part.at_random else None
+        self.regrets: Regrets | None = None  # made where the first logits are
+        self.spared: dict[int, bool] = {}
+        self.dice = torch.empty(len(streams), DICE, dtype=torch.float64)
+        self.thrown = torch.zeros(len(streams), dtype=torch.long)
 
-    def on_logits(
-        self, hidden: Float[Tensor, "n D"], logits: Float[Tensor, "n V"], rows: Int[Tensor, "n"]
-    ) -> tuple[Float[Tensor, "n V"], Bool[Tensor, "n"]]:
-        """Nothing is changed; what the rule reads is kept until the token is known."""
-        self._logits = logits
-        if self.acts and not self.owner.part.at_random:
-            self._value = self.owner.critic.expect(hidden)
-        return logits, torch.zeros(len(rows), dtype=torch.bool, device=logits.device)
-
-    def on_tokens(self, tokens: Int[Tensor, "n"], rows: Int[Tensor, "n"]) -> Bool[Tensor, "n"]:
+    def on_drawn(
+        self,
+        hidden: Float[Tensor, "n D"],
+        logits: Float[Tensor, "n V"],
+        tokens: Int[Tensor, "n"],
+        rows: Int[Tensor, "n"],
+        writing: Bool[Tensor, "n"],
+    ) -> Bool[Tensor, "n"] | None:
         """Who is given up, save those under audit."""
-        tally, memory, part = self.owner.tally, self.owner.memory, self.owner.part
-        regret = surrogate_regret(self._logits, tokens, self.temperature)
-        exact = regret.double()
-        tally.add(len(rows), float(exact.sum()), float(exact @ exact))
-        if not self.acts:
-            return torch.zeros_like(tokens, dtype=torch.bool)
-        if part.at_random:
-            given_up = self._at_random(rows)
-        else:
-            now = standardized_regret(regret, memory.mean, memory.variance, CLIP)
-            self.signal[rows] = smoothed(self.signal[rows], now, part.smoothing)
-            given_up = gives_up(self.signal[rows], self._value, memory.threshold)
-        spared = given_up & self.spared[rows]
-        if bool(spared.any()):
-            tally.audited.update(self.names[row] for row in rows[spared].tolist())
-        return given_up & ~spared
+        if self.regrets is None:
+            self.regrets = Regrets(len(self.streams), self.rule, logits.device)
+            self.owner.tally.regrets.append(self.regrets)
+        part = self.owner.part
+        values = None if self.read is None else self.read(hidden)
+        given_up = self.regrets.step(logits, tokens, rows, writing, values)
+        if self.acts and part.at_random:
+            given_up = self._at_random(rows, writing)
+        return given_up if given_up is None or not part.audit else self._audited(given_up, rows)
 
-    def _at_random(self, rows: Int[Tensor, "n"]) -> Bool[Tensor, "n"]:
+    def _audited(self, given_up: Bool[Tensor, "n"], rows: Int[Tensor, "n"]) -> Bool[Tensor, "n"] | None:
+        """Those who are not under audit; the others are noted. Only a row that is given up is drawn for."""
+        seed, slots = self.owner.seed, given_up.nonzero().squeeze(-1)
+        for slot, row in zip(slots.tolist(), rows[slots].tolist(), strict=True):
+            stream = self.streams[row]
+            if row not in self.spared:
+                self.spared[row] = float(uniforms(seed, "control/audit", *stream, count=1)[0]) < self.owner.part.audit
+            if self.spared[row]:
+                given_up[slot] = False
+                self.owner.tally.audited.add(".".join(map(str, stream)))
+        return given_up if bool(given_up.any()) else None
+
+    def _at_random(self, rows: Int[Tensor, "n"], writing: Bool[Tensor, "n"]) -> Bool[Tensor, "n"]:
         """Each token of each row ends it with the hazard, drawn by the row's identity."""
-        chosen = []
-        for row in rows.tolist():
-            at = int(self.written[row])
-            if at % 64 == 0:
-                self.dice[row] = torch.from_numpy(
-                    uniforms(self.owner.seed, "control/random", *self.streams[row], at // 64, count=64)
-                )
-            chosen.append(float(self.dice[row][at % 64]) < self.owner.memory.hazard)
-        self.written[rows] += 1
-        return torch.tensor(chosen, dtype=torch.bool)
+        slots = writing.nonzero().squeeze(-1)
+        own = rows[slots].cpu()
+        at = self.thrown[own]
+        for row in own[at % DICE == 0].tolist():
+            block = int(self.thrown[row]) // DICE
+            drawn = uniforms(self.owner.seed, "control/random", *self.streams[row], block, count=DICE)
+            self.dice[row] = torch.from_numpy(drawn)
+        self.thrown[own] += 1
+        stops = self.dice[own, at % DICE] < self.owner.memory.hazard
+        return torch.zeros_like(writing).index_copy_(0, slots, stops.to(writing.device))

@@ -1,22 +1,25 @@
 """Words and rewards: collect samples, score them, admit groups, until the step's prompts are full."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from critica.curricula.base import Curriculum, Request
+from critica.functional.random import stream_key
 from critica.policies.base import Policy
 from critica.records.arrays import Metric
 from critica.records.journal import Journal, NoJournal
 from critica.records.run import LedgerEntry, LedgerState
-from critica.records.supervision import Failed, Outcome, Reward, Scored
-from critica.records.words import Group, StopReason, Task, Trajectory
-from critica.rewards.base import FailurePolicy, RewardFailures, RewardSource, ScoreRequest
+from critica.records.supervision import Failed, Reward, Scale, Scored, Verdict, by_trajectory, together
+from critica.records.words import EMPTY, Group, StopReason, Task, Trajectory
+from critica.rewards.base import FailurePolicy, RewardFailures, RewardSource, ScoreRequest, scales_of
+from critica.rewards.correction_base import LiveCorrection, Said, Uncorrected, with_shares
 from critica.rewards.noise_base import NoiseModel
 from critica.rollout.admission import AdmissionRule
 from critica.rollout.ask import ask
 from critica.rollout.budget import Allocator
 from critica.rollout.control import Control, Unhindered
 from critica.rollout.samples import Want, made_group, sample, trajectory_name
+from critica.rollout.spans import token_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class NothingGathered(RuntimeError):
 class Supervision:
     """The reward source, the noise injected on purpose, the seed that identifies both, and how much may fail.
 
-    `journal` keeps what the source said: a step done again after a crash is told the same.
+    `journal` keeps what the source said: a step done again after a crash is told the same. `correction` comes after
+    the noise and before anything else looks.
     """
 
     source: RewardSource
@@ -52,6 +56,7 @@ class Supervision:
     seed: int
     failures: FailurePolicy = FailurePolicy()
     journal: Journal = field(default_factory=NoJournal)
+    correction: LiveCorrection = field(default_factory=Uncorrected)
 
 
 def gather(
@@ -71,9 +76,8 @@ def gather(
     groups: list[Group] = []
     rewards: list[Reward] = []
     away: list[LedgerEntry] = []
-    told: list[Outcome] = []
     written: list[Trajectory] = []
-    verdicts_of_all: list[Reward] = []
+    told_of_all: list[Reward] = []
     control, allocator = control or Unhindered(), allocator or Allocator()
     drawn: list[str] = []
     asked: list[str] = []
@@ -85,18 +89,18 @@ def gather(
         drawn += [task.task_id for task in tasks]
         collected, scored = write(policy, tasks, request, supervision, control, allocator, slot, asked)
         slot += len(tasks)
-        for group, verdicts in zip(collected, scored, strict=True):
-            reason = admission.rejects(verdicts)
+        for group, told in zip(collected, scored, strict=True):
+            whole = [together(rows) for rows in told]
+            reason = admission.rejects(whole)
             if reason:
-                away += [ledger_of(verdict, group.task.task_id, "filtered", reason) for verdict in verdicts]
+                away += [ledger_of(reward, group.task.task_id, "filtered", reason) for reward in whole]
             else:
                 groups.append(group)
-                rewards += verdicts
-            told += [verdict.outcome for verdict in verdicts]
+                rewards += [reward for rows in told for reward in rows]
             written += group.trajectories
-            verdicts_of_all += verdicts
+            told_of_all += whole
     try:
-        supervision.failures.check(supervision.source.name, told)
+        supervision.failures.check(supervision.source.name, [reward.outcome for reward in told_of_all])
     except RewardFailures:
         supervision.journal.forget_failures(request.step)  # nothing was learned from them: a resume asks again
         raise
@@ -106,7 +110,9 @@ def gather(
             " rounds; the tasks are all too easy, all too hard, or the reward never varies:"
             " look at the rewards (critica train … --set admission=accept_all), or raise admission.max_rounds"
         )
-    reports = (*control.close(written, verdicts_of_all), *spread_of(groups, rewards))
+    reports = (
+        *control.close(written, told_of_all), *spread_of(groups, rewards), *supervision.correction.reports(),
+    )  # fmt: skip
     return Gathered(tuple(groups), tuple(rewards), tuple(away), rounds, tuple(drawn), tuple(asked), reports)
 
 
@@ -119,16 +125,16 @@ def write(
     allocator: Allocator,
     first_slot: int,
     asked: list[str],
-) -> tuple[list[Group], list[list[Reward]]]:
+) -> tuple[list[Group], list[list[tuple[Reward, ...]]]]:
     """One round's groups and what was told of them: collected and scored in waves, until the budget wants no more.
 
     The names of the samples are added to `asked` before they are written.
     """
     trajectories: list[tuple[Trajectory, ...]] = [() for _ in tasks]
     waves: list[tuple[int, ...]] = [() for _ in tasks]
-    told: list[list[Reward]] = [[] for _ in tasks]
+    told: list[list[tuple[Reward, ...]]] = [[] for _ in tasks]
     expected = allocator.forecast(tasks)
-    while any(more := allocator.more(expected, told, request.samples_per_prompt)):
+    while any(more := allocator.more(expected, [[*map(together, row)] for row in told], request.samples_per_prompt)):
         wants = [
             Want(task, first_slot + i, range(len(told[i]), len(told[i]) + more[i]))
             for i, task in enumerate(tasks) if more[i]
@@ -138,7 +144,8 @@ def write(
             i = want.slot - first_slot
             trajectories[i], waves[i] = trajectories[i] + fresh, (*waves[i], len(fresh))
         groups = [made_group(request.step, want, trajectories[want.slot - first_slot]) for want in wants]
-        verdicts = score(groups, supervision, request.step, control, [want.places.start for want in wants])
+        starts = [want.places.start for want in wants]
+        verdicts = score(groups, supervision, request.step, control, starts, policy.decode_text)
         for want, news in zip(wants, verdicts, strict=True):
             told[want.slot - first_slot] += news
     whole = [Want(task, first_slot + i, range(0)) for i, task in enumerate(tasks)]
@@ -151,7 +158,8 @@ def write(
 def spread_of(groups: Sequence[Group], rewards: Sequence[Reward]) -> tuple[Metric, ...]:
     """How the samples lie over the prompts, and how many prompts have outcomes that differ."""
     sizes = [len(group.trajectories) for group in groups]
-    values = {r.trajectory_id: r.outcome.value for r in rewards if isinstance(r.outcome, Scored)}
+    summed = [together(rows) for rows in by_trajectory(rewards).values()]
+    values = {r.trajectory_id: r.outcome.value for r in summed if isinstance(r.outcome, Scored)}
     told = [{values[t.trajectory_id] for t in g.trajectories if t.trajectory_id in values} for g in groups]
     return (
         Metric("prompts/mixed", float(sum(len(known) > 1 for known in told)), float(len(groups))),
@@ -166,30 +174,48 @@ def score(
     step: int,
     control: Control | None = None,
     starts: Sequence[int] = (),
-) -> list[list[Reward]]:
-    """Ask the source about every trajectory, place its answers by index, then inject the declared noise.
+    decode: Callable[[Sequence[int]], str] | None = None,
+) -> list[list[tuple[Reward, ...]]]:
+    """Ask the source about every trajectory, place its answers by index, inject the declared noise, then correct.
 
-    `starts`: of each group, the place of the first trajectory that was not asked about before; by default all are new.
-    A trajectory that the control stopped ended in an absorbing failure: it is told so, and no source is asked.
+    Of each trajectory one reward per objective. `starts`: of each group, the place of the first trajectory that was
+    not asked about before; by default all are new. `decode` finds the tokens of spans of text. A trajectory that the
+    control stopped ended in an absorbing failure: it is told so, and no source is asked.
     """
     fresh = [g.trajectories[start:] for g, start in zip(groups, starts or [0] * len(groups), strict=True)]
     pairs = [(group, trajectory) for group, new in zip(groups, fresh, strict=True) for trajectory in new]
     whole = [(g, t) for g, t in pairs if t.stop is not StopReason.EARLY_STOPPED]
-    items = [ScoreRequest(group.task, t.trajectory_id, t.sampled_text) for group, t in whole]
-    outcomes = ask(supervision.source, items, supervision.journal, step)
-    rewards = [
-        Reward(supervision.source.name, item.trajectory_id, outcome)
-        for item, outcome in zip(items, outcomes, strict=True)
-    ]
-    source = supervision.source
-    rewards = supervision.noise.tamper(rewards, groups, step, supervision.seed, source.low, source.high)
-    told = {reward.trajectory_id: reward for reward in rewards}
-    if len(whole) < len(pairs) and control is not None:
-        for _, trajectory in pairs:
-            if trajectory.trajectory_id not in told:
-                failure = Reward(source.name, trajectory.trajectory_id, Scored(control.failure))
-                told[trajectory.trajectory_id] = failure
-    return [[told[trajectory.trajectory_id] for trajectory in new] for new in fresh]
+    items = [ScoreRequest(group.task, t.trajectory_id, t.sampled_text, group.key, step) for group, t in whole]
+    verdicts = ask(supervision.source, items, supervision.journal, step)
+    told: dict[str, list[Reward]] = {trajectory.trajectory_id: [] for _, trajectory in pairs}
+
+    def asker(source: RewardSource, questions: Sequence[ScoreRequest]) -> list[Verdict]:
+        return ask(source, questions, supervision.journal, step, "gold")
+
+    for j, scale in enumerate(scales_of(supervision.source)):
+        rewards = [
+            Reward(
+                scale.name, t.trajectory_id, verdict.outcomes[j], verdict.parts if not j else EMPTY,
+                token_spans(t, [span for span in verdict.spans if span.objective == j], decode),
+                cost=verdict.cost if not j else 0.0,
+            )
+            for (_, t), verdict in zip(whole, verdicts, strict=True)
+        ]  # fmt: skip
+        seed = supervision.seed if not j else stream_key(supervision.seed, "objective", scale.name) % 2**63
+        clean = {reward.trajectory_id: reward.said_value for reward in rewards}
+        rewards = [
+            with_shares(reward, clean[reward.trajectory_id])
+            for reward in supervision.noise.tamper(rewards, groups, step, seed, scale.low, scale.high)
+        ]
+        low, high = supervision.noise.reach(scale.low, scale.high)
+        said = Said(rewards, groups, Scale(scale.name, low, high), step, seed, asker)
+        for reward in supervision.correction.correct(said):
+            told[reward.trajectory_id].append(reward)
+        if len(whole) < len(pairs) and control is not None:
+            for rows, (_, t) in zip(told.values(), pairs, strict=True):
+                if t.stop is StopReason.EARLY_STOPPED:
+                    rows.append(Reward(scale.name, t.trajectory_id, Scored(control.failure if not j else 0.0)))
+    return [[tuple(told[trajectory.trajectory_id]) for trajectory in new] for new in fresh]
 
 
 def ledger_of(reward: Reward, task_id: str, state: LedgerState, reason: str) -> LedgerEntry:

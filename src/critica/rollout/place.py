@@ -1,4 +1,9 @@
-"""The fixed order in which supervision becomes numbers on tokens: outcome, length shaping, KL cost, placement."""
+"""The fixed order in which supervision becomes numbers on tokens.
+
+Source, noise and correction lie behind (`gather`); here come the objectives' scales and their combination, length
+shaping, placement on tokens, the critic's word about the sum (`denoise`: it learned to expect sums), and KL cost. No
+other order can be written.
+"""
 
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
@@ -10,7 +15,9 @@ from torch import Tensor
 from critica.functional.divergences import k1
 from critica.records.arrays import RewardBatch, TokenBatch
 from critica.records.evidence import Evidence, ReferenceLogprobs
-from critica.records.supervision import Reward, Scored
+from critica.records.supervision import Reward, Scale, Scored
+from critica.rollout.combine import CombinationRule, Sum
+from critica.rollout.denoise import Denoise, Expect, denoised
 
 
 @runtime_checkable
@@ -22,6 +29,14 @@ class Range(Protocol):
 
     @property
     def high(self) -> float: ...
+
+
+@runtime_checkable
+class Scaled(Range, Protocol):
+    """Something with several objectives, each with a range of its own."""
+
+    @property
+    def scales(self) -> tuple[Scale, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +64,24 @@ class SoftOverlong:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the numbers go. `reference_kl` > 0 charges coefficient * (behavior - reference) on each sampled token."""
+    """How what was said becomes numbers, and where they go.
+
+    `denoise` lets the critic have a say; `combination` puts several objectives on scales that can be added.
+    `reference_kl` > 0 charges coefficient * (behavior - reference) on each sampled token.
+    """
 
     reference_kl: float = 0.0
     overlong: SoftOverlong = field(default_factory=SoftOverlong)
+    combination: CombinationRule = Sum()
+    denoise: Denoise = Denoise()
 
     def __post_init__(self) -> None:
         if self.reference_kl < 0:
             raise ValueError("placement.reference_kl cannot be negative")
 
-    def without_reference(self) -> "Placement":
-        """The same, with nothing charged for distance from the reference."""
-        return replace(self, reference_kl=0.0)
+    def without_models(self) -> "Placement":
+        """The same, with nothing charged for distance from the reference and nothing asked of the critic."""
+        return replace(self, reference_kl=0.0, denoise=Denoise())
 
     @property
     def needs(self) -> frozenset[type]:
@@ -74,32 +95,69 @@ def place(
     evidence: Evidence,
     placement: Placement,
     declared: Range,
+    expect: Expect | None = None,
+    step: int = 0,
 ) -> RewardBatch:
-    """One objective per source; the outcome lands on each row's last sampled token. Unknown stays NaN, never 0.
+    """One objective per source. An outcome lands on each row's last sampled token, but for its spans' shares.
 
-    `declared` is the range within which the source's values lie.
+    A span's share lands on the last sampled token inside of it, so that a row's tokens add up to its outcome. Unknown
+    stays NaN, never 0. `declared` is the range within which the source's values lie; with several objectives it says
+    the range of each, after combination. `expect` is the critic, for `placement.denoise`.
     """
     names = tuple(dict.fromkeys(reward.source for reward in rewards))
     column = {name: j for j, name in enumerate(names)}
     row = {name: n for n, name in enumerate(batch.trajectory_ids)}
     outcome = torch.full((batch.rows, len(names)), float("nan"))
     confidence = torch.zeros(batch.rows, len(names))
+    spans = []
     for reward in rewards:
         if isinstance(reward.outcome, Scored):
             n, j = row[reward.trajectory_id], column[reward.source]
             outcome[n, j], confidence[n, j] = reward.outcome.value, reward.outcome.confidence
+            spans += [(n, j, span) for span in reward.spans]
     known = ~outcome.isnan()
+    last = last_sampled(batch)
+    lows, highs = ranges(declared, names)
+    floor = lows[0] - placement.overlong.penalty * bool(placement.overlong.limit_tokens)
+    lows = (floor, *lows[1:])
+    combined = placement.combination.apply(outcome, known, batch.group_index)
+    outcome = combined.outcome
     lengths = batch.sampled_mask.sum(-1)
     outcome[:, 0] += placement.overlong.cost(lengths.float())
     per_token = torch.zeros(*batch.token_ids.shape, len(names))
-    last = last_sampled(batch)
-    per_token[torch.arange(batch.rows), last] = outcome.nan_to_num(0.0) * known
+    rest = outcome.nan_to_num(0.0) * known
+    for n, j, span in spans:
+        value = span.value * float(combined.stretch[n, j])
+        per_token[n, last_inside(batch, n, span.start, span.end), j] += value
+        rest[n, j] -= value
+    rows = torch.arange(batch.rows)
+    per_token[rows, last] += rest
+    share = placement.denoise.share(step)
+    if share and expect is not None:
+        said = RewardBatch(names, outcome.clone(), known, confidence, per_token.clone(), lows, highs)
+        shrunk = denoised(said.total, batch, last, expect(said), share)
+        change = torch.where(said.all_known, shrunk - said.total, 0.0)
+        outcome[:, 0] += change
+        per_token[rows, last, 0] += change
     if placement.reference_kl:
         cost = k1(batch.behavior_logprobs, evidence[ReferenceLogprobs].logprobs)
         per_token[..., 0] -= placement.reference_kl * cost * batch.sampled_mask
-    floor = declared.low - placement.overlong.penalty * bool(placement.overlong.limit_tokens)
-    lows, highs = (floor,) * len(names), (declared.high,) * len(names)
     return RewardBatch(names, outcome, known, confidence, per_token, lows, highs)
+
+
+def ranges(declared: Range, names: tuple[str, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(lows, highs) of the objectives: each its own, or all the one that is declared."""
+    scales = declared.scales if isinstance(declared, Scaled) else ()
+    known = {scale.name: scale for scale in scales}
+    if any(name not in known for name in names):
+        return (declared.low,) * len(names), (declared.high,) * len(names)
+    return tuple(known[name].low for name in names), tuple(known[name].high for name in names)
+
+
+def last_inside(batch: TokenBatch, row: int, start: int, end: int) -> int:
+    """The last sampled token of [start, end), or the last one before it: context is paid nothing."""
+    written = batch.sampled_mask[row, :end].nonzero().squeeze(-1)
+    return int(written[-1]) if written.numel() else int(last_sampled(batch)[row])
 
 
 def last_sampled(batch: TokenBatch) -> Tensor:

@@ -57,7 +57,7 @@ class StepJournal:
 
     def forget_failures(self, step: int) -> None:
         """Ask again, next time, about what failed: a step that was given up must not fail forever."""
-        kept = [answer for answer in self._read(step) if "failed" not in answer.to_json()]
+        kept = [answer for answer in self._read(step) if not answer.failed]
         if self.path_of(step).exists():
             write_whole(self.path_of(step), self._encode(step, kept))
 

@@ -16,9 +16,13 @@ from critica.policies.language_model import LanguagePolicy
 from critica.recipes.base import Recipe
 from critica.records.evidence import Continuations, ProximalLogprobs, Snapshots
 from critica.records.protocols import Forecasts
-from critica.rewards.base import RewardSource
+from critica.rewards.base import RewardSource, scales_of, scope_of
+from critica.rewards.correction_base import Uncorrected
+from critica.rewards.each_objective import live_correction
 from critica.rewards.noise import NoNoise
+from critica.rewards.noise_context import NoiseContext, bind
 from critica.rollout.budget import Allocator, NoForecast
+from critica.rollout.combine import Sum
 from critica.rollout.control import ControlContext, NoControl
 from critica.rollout.gather import Supervision
 from critica.training.author import Author
@@ -40,15 +44,17 @@ class Assembly:
     state: TrainingState
     learner: Learner
     allocator: Allocator
+    idle: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is weaker here than it should be: tasks that repeat, reward code that can reach the network."""
-        return (*self.environment.warnings, *self.source.warnings)
+        return (*self.environment.warnings, *self.source.warnings, *self.idle)
 
     def close(self) -> None:
         """End the reward workers."""
         self.source.close()
+        self.supervision.correction.close()
 
 
 def evidence_needed(recipe: Recipe, critic: ValueCritic) -> frozenset[type]:
@@ -71,10 +77,11 @@ def assemble(recipe: Recipe) -> Assembly:
         recipe.policy.path, recipe.policy.lora, "cpu", recipe.policy.dtype,
     )  # fmt: skip
     limit = recipe.sampling.max_new_tokens or environment.max_new_tokens
-    low, high = recipe.told_range(source.low, source.high)
+    refuse_wider_scope(recipe, source)
+    low, high = recipe.told_range(scales_of(source))
     critic = recipe.critic.build(CriticContext(policy, stream_key(recipe.seed, "critic") % 2**63, low, high))
     needs = evidence_needed(recipe, critic)
-    refuse_unlike_told(recipe, needs)
+    refuse_unlike_told(recipe, needs, source)
     teachers = critic.views if isinstance(critic, Teaching) else ()
     observer = Observer(policy, needs, recipe.learner.tokens_per_microbatch, environment, teachers)
     learned = isinstance(critic, HasWeights)
@@ -100,14 +107,28 @@ def assemble(recipe: Recipe) -> Assembly:
         policy, critic, recipe.objective, optimizers, schedule, recipe.seed, observer.kept, replay, author
     )
     control = recipe.control.build(ControlContext(critic, recipe.seed, policy))
-    state = TrainingState(policy, critic, observer, optimizers, curriculum, source, control, replay)
-    supervision = Supervision(source, recipe.noise, recipe.seed, recipe.failures)
+    correction = live_correction(
+        recipe.correction, environment, recipe.workers, recipe.said_scales(scales_of(source))
+    )
+    state = TrainingState(policy, critic, observer, optimizers, curriculum, source, control, replay, correction)
+    limits = SampleLimits(limit, recipe.sampling.temperature)
+    noise = bind(recipe.noise, NoiseContext(environment, source, policy.frozen_copy, limits))
+    supervision = Supervision(source, noise, recipe.seed, recipe.failures, correction=correction)
     forecaster = critic if isinstance(critic, Forecasts) else NoForecast()
-    allocator = Allocator(recipe.budget, forecaster, low, high)
-    return Assembly(environment, source, supervision, state, learner, allocator)
+    allocator = Allocator(recipe.budget, forecaster, *recipe.summed_range(scales_of(source)))
+    return Assembly(environment, source, supervision, state, learner, allocator, recipe.idle_corrections())
 
 
-def refuse_unlike_told(recipe: Recipe, needs: frozenset[type]) -> None:
+def refuse_wider_scope(recipe: Recipe, source: RewardSource) -> None:
+    """Raise ValueError for a source that compares siblings and whose settings say that it judges one by one."""
+    if scope_of(source) != "sample" and recipe.reward.scope == "sample":
+        raise ValueError(
+            f"reward {source.name!r} has scope={scope_of(source)!r}, and its settings,"
+            f" {type(recipe.reward).__name__}.scope, say 'sample': budgets ask the settings; let both say the same"
+        )
+
+
+def refuse_unlike_told(recipe: Recipe, needs: frozenset[type], source: RewardSource) -> None:
     """A critic that measures values must measure what training is told, or its credit would be off by the difference.
 
     Raises ValueError with the way out.
@@ -116,6 +137,26 @@ def refuse_unlike_told(recipe: Recipe, needs: frozenset[type]) -> None:
         raise ValueError(
             "placement.reference_kl charges every token, and fresh continuations are told their outcome alone: set"
             ' placement.reference_kl=0, and objective.penalties=[{use="reference_kl"}] to stay near the reference'
+        )
+    if Continuations in needs and not isinstance(recipe.correction, Uncorrected):
+        raise ValueError(
+            "a correction changes what answers are told, and continuations are told what was said: set"
+            " correction=none, or take a critic that needs no continuations"
+        )
+    if Continuations in needs and scope_of(source) != "sample":
+        raise ValueError(
+            f"reward {source.name!r} compares siblings, and continuations have none: take a source that judges each"
+            " answer by itself, or a critic that needs no continuations"
+        )
+    if Continuations in needs and recipe.placement.combination != Sum():
+        raise ValueError(
+            "placement.combination changes what answers are told, and continuations are told what was said: set"
+            " placement.combination=sum without weights, or take a critic that needs no continuations"
+        )
+    if Continuations in needs and len(scales_of(source)) > 1 and not isinstance(recipe.noise, NoNoise):
+        raise ValueError(
+            "noise is drawn for each of several objectives, and continuations are told their sum: set noise=none, or"
+            " take a critic that needs no continuations"
         )
     if Continuations in needs and not isinstance(recipe.control, NoControl):
         raise ValueError(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from critica.curricula.base import Stage
 from critica.records.arrays import Advantages, Metric, TokenBatch
 from critica.records.run import LedgerEntry, Progress
+from critica.records.supervision import by_trajectory, together
 from critica.rollout.gather import Gathered, ledger_of
 
 
@@ -27,7 +28,7 @@ def close_books(
     task_of = {t.trajectory_id: g.task.task_id for g in gathered.groups for t in g.trajectories}
     row_of = {name: row for row, name in enumerate(batch.trajectory_ids)}
     entries: list[LedgerEntry] = []
-    for reward in gathered.rewards:
+    for reward in map(together, by_trajectory(gathered.rewards).values()):
         row = row_of[reward.trajectory_id]
         reason = "zero_variance" if flat[row] else "no_baseline" if not counted[row] else ""
         reason = skipped or reason or ("" if stage.policy else stage.name)

@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from critica.evaluation.critic_truth import Place, choose_places
 from critica.evaluation.measure import clean_outcomes
 from critica.functional.groups import group_mean
 from critica.policies.base import SampleLimits
+from critica.policies.language_model import LanguagePolicy
 from critica.policies.numerics import configure
 from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction
 from critica.records.critic_report import AuditedState, CriticReport, Price
@@ -30,6 +32,7 @@ from critica.records.evidence import Evidence
 from critica.records.supervision import Reward
 from critica.records.words import Group, Task
 from critica.rewards.noise_base import NoiseModel
+from critica.rewards.noise_context import NoiseContext, bind
 from critica.rollout.continuations import Continuer
 from critica.rollout.gather import Supervision, score
 from critica.rollout.place import place
@@ -155,15 +158,19 @@ def ask(opened: CriticTarget, plan: AuditPlan, limit: int, noise: NoiseModel) ->
     begun = time.perf_counter()
     groups = collect(opened.policy, tasks, request, plan.seed, 0)
     sampling_seconds = time.perf_counter() - begun
+    made = recipe.policy
+    initial = partial(LanguagePolicy.load, made.path, made.lora, "cpu", made.dtype)
+    noise = bind(noise, NoiseContext(opened.environment, opened.source, initial, limits))
     supervision = Supervision(opened.source, noise, plan.seed, recipe.failures)
-    rewards = tuple(reward for row in score(groups, supervision, STEP) for reward in row)
+    told_of = score(groups, supervision, STEP, decode=opened.policy.decode_text)
+    rewards = tuple(reward for group in told_of for told in group for reward in told)
     recipe.failures.check(opened.source.name, [reward.outcome for reward in rewards])
     batch = tokenize(tuple(groups))
     observer = Observer(opened.policy, opened.critic.needs, recipe.learner.tokens_per_microbatch, opened.environment)
     further = Continuer(opened.policy, supervision, request, recipe.placement.overlong, tuple(groups), batch)
     begun = time.perf_counter()
     evidence = observer.observe(tuple(groups), batch, further)
-    placement = recipe.placement.without_reference()
+    placement = recipe.placement.without_models()
     told = place(rewards, batch, Evidence(), placement, opened.source)
     values = opened.critic.predict(batch, told, evidence)
     seconds = time.perf_counter() - begun

@@ -22,12 +22,15 @@ from critica.critics.monte_carlo import MonteCarloRollouts
 from critica.critics.numca import NumberSets
 from critica.critics.posterior import BetaPosterior
 from critica.critics.prompt_value import PromptValue
+from critica.critics.simulator import SimulatorRollouts
 from critica.critics.sizes import head_parameters, holdings
 from critica.critics.tempo import PrefixTree
 from critica.policies.shape import ModelShape, read_shape
 from critica.recipes.base import Recipe
+from critica.training.copies_cost import copies_of
 
 FEATURES = 257  # of a prompt's text, in prompt_value
+MOVE = 100.0  # operations of one move of a small game, about
 TASK_BYTES, RECORD_BYTES = 60, 4 * FEATURES + 200  # of a task's tally; of a prompt kept with its text and features
 
 
@@ -101,6 +104,12 @@ def _record(part: PromptValue, load: Workload, shape: ModelShape) -> float:
     return 2.0 * load.prompts * part.prompts * FEATURES
 
 
+def _games(part: SimulatorRollouts, load: Workload, shape: ModelShape) -> float:
+    """At most: no state met twice, every game as long as an answer; `stratify` plays as many for each legal action."""
+    moves = min(part.max_steps, load.answer_tokens)
+    return MOVE * load.rows * load.answer_tokens * part.rollouts * moves / 2
+
+
 # Operations of a step for critics without weights, by part.
 COUNTS: Mapping[type, Callable[[Any, Workload, ModelShape], float]] = MappingProxyType(
     {
@@ -112,6 +121,7 @@ COUNTS: Mapping[type, Callable[[Any, Workload, ModelShape], float]] = MappingPro
         NumberSets: _numbers,
         HiddenNeighbors: _neighbors,
         PromptValue: _record,
+        SimulatorRollouts: _games,
         FusedValue: lambda part, load, shape: _record(part.prior, load, shape),
     }
 )
@@ -174,12 +184,22 @@ def critic_cost(recipe: Recipe, shape: ModelShape, answer_tokens: int) -> Critic
         forward += passes * once * one.trained
         backward += 2.0 * epochs * once * one.trained
     leaves = leaves_of(recipe.critic)
+    found = [copies_of(leaf, load.prompts, load.rows, load.prompt_tokens, load.answer_tokens) for leaf in leaves]
+    product = shape.parameters - (0 if shape.tied else shape.vocabulary * shape.width)
+    for one in filter(None, found):
+        trained, held = trained + one.trained * shape.parameters, held + one.held * shape.parameters
+        epochs = learner.critic_epochs * learner.replay.most
+        learned = epochs * forward_flop(product, shape, one.learned, one.length)
+        forward += forward_flop(product, shape, one.predicted + one.written, one.length) + learned
+        backward += 2.0 * learned
     counted = sum(COUNTS[type(leaf)](leaf, load, shape) for leaf in leaves if type(leaf) in COUNTS)
     sampled = sum(sampled_tokens(leaf, load) for leaf in leaves)
-    product = shape.parameters - (0 if shape.tied else shape.vocabulary * shape.width)
     per_token = forward_flop(product, shape, 1, length)
     forward += counted + sampled * per_token
-    known = all(type(leaf) in COUNTS or isinstance(leaf, MonteCarloRollouts) or any(holdings(leaf)) for leaf in leaves)
+    known = all(
+        type(leaf) in COUNTS or isinstance(leaf, MonteCarloRollouts) or any(holdings(leaf)) or copies is not None
+        for leaf, copies in zip(leaves, found, strict=True)
+    )
     # Sampling reads every row once, and so does each epoch, whose backward pass is worth two.
     rest = load.cells * per_token * (1 + 3 * learner.policy_epochs)
     mine = forward + backward
@@ -190,7 +210,7 @@ def critic_cost(recipe: Recipe, shape: ModelShape, answer_tokens: int) -> Critic
         memory_mib=(4.0 * (held + 3 * trained) + sum(map(kept_bytes, leaves))) / 2**20,
         forward_gflop=forward / 1e9,
         backward_gflop=backward / 1e9,
-        sampled_tokens=sampled,
+        sampled_tokens=sampled + sum(one.written for one in found if one is not None),
         share=mine / (mine + rest),
         known=known,
     )

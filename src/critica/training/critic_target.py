@@ -12,7 +12,7 @@ from critica.functional.random import stream_key
 from critica.policies.language_model import LanguagePolicy
 from critica.recipes.base import Recipe
 from critica.records.protocols import Stateful
-from critica.rewards.base import RewardSource
+from critica.rewards.base import RewardSource, scales_of
 from critica.store.run_folder import RunFolder
 from critica.training.critic_folder import CriticFolder, is_critic_folder
 from critica.training.saved_recipe import recipe_of
@@ -64,7 +64,7 @@ def open_target(target: str | Path, policy: str = "", environment: str = "", ste
     where = config.build(HELD_OUT_SEED)
     source = recipe.reward.build(where, recipe.workers)
     try:
-        low, high = recipe.told_range(source.low, source.high)  # as when trained: a head may be made for this range
+        low, high = recipe.told_range(scales_of(source))  # as when trained: a head may be made for this range
         context = CriticContext(chosen, stream_key(recipe.seed, "critic") % 2**63, low, high)
         critic = recipe.critic.build(context)
         _restore(critic, kept)

@@ -23,7 +23,7 @@ from critica.training.streams import seed_step
 def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interrupt) -> Progress:
     """Train from `progress.step + 1` to `recipe.steps`; stops early, with a checkpoint, when asked to."""
     state, learner, guard, clock = parts.state, parts.learner, parts.guard, parts.clock
-    learns, outcomes_only = isinstance(state.critic, Trainable), recipe.placement.without_reference()
+    learns, outcomes_only = isinstance(state.critic, Trainable), recipe.placement.without_models()
     while progress.step < recipe.steps and not interrupt.asked:
         step = progress.step + 1
         clock.begin(step)
@@ -44,9 +44,11 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
             evidence = guard.attempt("observe", observed, Evidence)
         with clock.stage("place"):
             placed = partial(place, gathered.rewards, batch, declared=parts.declared)
+            expect = partial(state.critic.predict, batch, evidence=evidence)
             told = guard.attempt(
-                "place", partial(placed, evidence, recipe.placement), partial(placed, Evidence(), outcomes_only)
-            )
+                "place", partial(placed, evidence, recipe.placement, expect=expect, step=step),
+                partial(placed, Evidence(), outcomes_only),
+            )  # fmt: skip
         with clock.stage("predict"):
             predicted = partial(state.critic.predict, batch, told, evidence)
             values = guard.attempt("predict", predicted, partial(nothing_expected, batch))

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 from critica.recipes.base import Recipe
 from critica.records.journal import Journal
+from critica.records.supervision import Scale
+from critica.rewards.base import scales_of
 from critica.rollout.budget import Allocator
 from critica.rollout.gather import Supervision
 from critica.store.run_folder import RunFolder
@@ -20,10 +22,11 @@ from critica.training.state import TrainingState
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What training may be told, at least and at most."""
+    """What training may be told, at least and at most: in all, and on each objective."""
 
     low: float
     high: float
+    scales: tuple[Scale, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ def equip(
     )  # fmt: skip
     supervision = replace(assembly.supervision, journal=journal or store.journal)
     poison = Poison(store, saver, recipe.safety)
-    declared = Bounds(*recipe.told_range(assembly.source.low, assembly.source.high))
+    scales = recipe.told_scales(scales_of(assembly.source))
+    declared = Bounds(*recipe.told_range(scales_of(assembly.source)), scales)
     return Parts(
         assembly.state, supervision, assembly.allocator, declared, assembly.learner, store, saver, poison, reporter,
         Guard(), Clock(),

@@ -134,6 +134,7 @@ def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:
         said.append("a learned critic needs no siblings: more prompts with fewer samples cover more")
     if recipe.budget.idle(sampling.prompts_per_step, sampling.samples_per_prompt):
         said.append("the budget is idle: it has no sample to move from one prompt to another")
+    said += recipe.idle_corrections()
     if recipe.checkpoint.every > recipe.steps:
         said.append("checkpoint.every exceeds the steps: only the start and the end are saved")
     if learner.critic_warmup_steps >= recipe.steps:

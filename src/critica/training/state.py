@@ -14,6 +14,7 @@ from critica.policies.base import TrainablePolicy
 from critica.records.protocols import Stateful
 from critica.records.run import Progress
 from critica.rewards.base import RewardSource
+from critica.rewards.correction_base import LiveCorrection
 from critica.rollout.control import Control
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
@@ -32,6 +33,7 @@ class TrainingState:
     source: RewardSource
     control: Control
     replay: ReplayRatio
+    correction: LiveCorrection
 
     def save(self, folder: Path, progress: Progress) -> None:
         """Write every part under `folder`; the caller publishes it atomically."""
@@ -65,7 +67,8 @@ class TrainingState:
         """The parts with memory beside weights: curriculum, decode control, a critic, source or ratio that has some."""
         parts = (
             ("curriculum", self.curriculum), ("critic", self.critic),
-            ("source", self.source), ("control", self.control), ("replay", self.replay),
+            ("source", self.source), ("correction", self.correction), ("control", self.control),
+            ("replay", self.replay),
         )  # fmt: skip
         return [(name, part) for name, part in parts if isinstance(part, Stateful)]
 
