@@ -109,12 +109,14 @@ def test_the_page_and_the_figure_show_what_was_found() -> None:
     assert open_dots == 1, "equal at equal samples: an open dot; worse at equal cost: a filled one"
 
 
-def test_arms_differ_in_critic_target_advantage_and_in_nothing_else() -> None:
+def test_arms_differ_in_critic_its_passes_target_advantage_and_in_nothing_else() -> None:
     shared = base(64, 2e-4)
     for name in ARMS:
         recipe = recipe_of(name, 4, shared, "flip:0.2:sample", 3)
         differing = {f.name for f in fields(recipe) if getattr(recipe, f.name) != getattr(shared, f.name)}
-        assert differing <= {"critic", "target", "advantage", "sampling", "noise", "seed"}
+        assert differing <= {"critic", "target", "advantage", "sampling", "noise", "seed", "learner"}
+        assert replace(recipe.learner, critic_epochs=1) == shared.learner
+        assert recipe.learner.critic_epochs == (8 if name == "surprise" else 1)
         assert (recipe.sampling.prompts_per_step, recipe.sampling.samples_per_prompt) == (16, 4)
     assert isinstance(recipe_of("group", 2, shared, "none", 0).critic, LeaveOneOut)
     assert isinstance(recipe_of("group", 1, shared, "none", 0).critic, NoBaseline), "one sample has no siblings"

@@ -21,7 +21,8 @@ from fuzz.nasty import INPUTS, bounded, text_like
 
 NOISES = ("none", "flip:0.2:group", "flip:0.1/0.3:prompt", "flip:1:sample", "flip:.5e-1/0:group")
 REWARDS = ("environment", "environment:partial", "exact", "numeric", "numeric:1e-3", r"regex:(a+)\d{2}", "my.py:f",
-           "math:strict", "json_schema:a.json", "doubt:log:numeric", "distraction:exact", "constraints:all")  # fmt: skip
+           "math:strict", "json_schema:a.json", "doubt:log:numeric", "distraction:exact",
+           "constraints:all")  # fmt: skip
 ENVIRONMENTS = (
     *(name for name, _ in NAMED),
     "rg:chain_sum",

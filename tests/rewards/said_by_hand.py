@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from critica.environments.base import Environment
 from critica.environments.digit_sum import DigitSum
-from critica.records.supervision import Abstained, Outcome, Reward, Scale, Scored, Verdict
+from critica.records.supervision import Abstained, Outcome, Reward, Scale, Scored
 from critica.records.words import ContextTurn, Group, Message, SampledTurn, StopReason, Task, Trajectory
 from critica.rewards.base import RewardConfig, Scope, verdicts_of
 from critica.rewards.correction_base import CorrectionContext, Said
@@ -31,7 +31,7 @@ def group(key: str, texts: Sequence[str], dataset: str = "one") -> Group:
 
 
 def said_of(
-    groups: Mapping[str, Sequence[float | None | Outcome]],
+    groups: Mapping[str, Sequence[float | Outcome | None]],
     step: int = 1,
     seed: int = 0,
     scale: Scale = UNIT,
@@ -47,7 +47,7 @@ def said_of(
     rewards = []
     for one in made:
         for trajectory, value in zip(one.trajectories, groups[one.key], strict=True):
-            outcome = Abstained("?") if value is None else Scored(value) if isinstance(value, int | float) else value
+            outcome = Abstained("?") if value is None else Scored(float(value)) if isinstance(value, int | float) else value
             rewards.append(Reward(scale.name, trajectory.trajectory_id, outcome, spans=spans))
     return Said(rewards, made, scale, step, seed, lambda source, items: verdicts_of(source, items))
 

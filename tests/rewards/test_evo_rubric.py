@@ -135,7 +135,9 @@ class Kept(NoJournal):
         return tuple(line for at, line in self.lines if at == step)
 
     def record(self, step, answers):
-        self.lines.extend((step, type(answer).from_json(json.loads(json.dumps(answer.to_json())))) for answer in answers)
+        self.lines.extend(
+            (step, type(answer).from_json(json.loads(json.dumps(answer.to_json())))) for answer in answers
+        )
 
 
 def test_a_step_known_from_the_journal_leaves_the_same_memory():

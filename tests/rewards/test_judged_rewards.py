@@ -1,4 +1,4 @@
-"""Rewards around a judge: steps (RoRo), hindsight (RLHS), somebody's taste in context, relevance to a source (SG-SRL)."""
+"""Rewards around a judge: steps (RoRo), hindsight (RLHS), a taste in context, relevance to a source (SG-SRL)."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from critica.rewards.hindsight import Hindsight
 from critica.rewards.in_context import Demonstration, InContextReward
 from critica.rewards.judge_criteria import Criterion
 from critica.rewards.schedule import Schedule
-from critica.rewards.source_relevance import SourceRelevance, coverage, cosine
+from critica.rewards.source_relevance import SourceRelevance, cosine, coverage
 from critica.rewards.step_rubric import StepRubric, route_of, steps_of
 from critica.rewards.verifiers import Exact, RegexExtract
 from critica.rewards.workers import WorkerLimits

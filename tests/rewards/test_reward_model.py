@@ -1,6 +1,7 @@
 """Transformers reward models as sources: transformers' own numbers, shares that add up, and nothing silent."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -103,7 +104,7 @@ def test_sentence_shares_are_differences_of_one_head(folders):
         with torch.inference_mode():
             values.append(float(model(input_ids=torch.tensor([ids])).logits[0, 0]))
     assert [(s.start, s.end) for s in verdict.spans] == list(sentence_spans(text)) == [(0, 9), (9, 19), (19, 30)]
-    assert [s.value for s in verdict.spans] == pytest.approx([b - a for a, b in zip(values, values[1:], strict=False)],
+    assert [s.value for s in verdict.spans] == pytest.approx([b - a for a, b in pairwise(values)],
                                                              abs=1e-5)  # fmt: skip
     assert score(verdict) == pytest.approx(values[-1] - values[0], abs=1e-5)
 

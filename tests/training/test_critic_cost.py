@@ -82,7 +82,9 @@ def test_critics_that_count_cost_next_to_nothing_and_remember_what_they_say():
 def test_two_models_that_learn_from_pairs_are_read_whole_and_trained_whole():
     found, frozen = cost(PreferenceModels()), cost(PreferenceModels(teacher="a", anti_teacher="b"))
     once = forward_flop(SHAPE.parameters, SHAPE, 2 * 6 * 10, 10)
-    assert found.forward_gflop == pytest.approx(2 * once / 1e9) and found.backward_gflop == pytest.approx(2 * once / 1e9)
+    assert found.forward_gflop == pytest.approx(2 * once / 1e9) and found.backward_gflop == pytest.approx(
+        2 * once / 1e9
+    )
     assert found.trained_parameters == found.held_parameters == 2 * SHAPE.parameters
     assert frozen.trained_parameters == 0 and frozen.held_parameters == 2 * SHAPE.parameters
     assert frozen.forward_gflop == pytest.approx(once / 1e9) and frozen.backward_gflop == 0 and frozen.known

@@ -32,14 +32,14 @@ def folder(tmp_path_factory):
 def paid(folder, tmp_path):
     """Train a recipe on rows of a task file; what it was paid on average in the first and the last four steps."""
 
-    def run(name, row, reward, steps=16):
+    def run(name, row, reward, steps=16, prompts=8, rate=1e-2):
         tasks = tmp_path / "tasks.jsonl"
         tasks.write_text("".join(json.dumps({"prompt": f"copy {i:05b}: ", **row(i)}) + "\n" for i in range(PROMPTS)))
         recipe = RECIPES[name]
-        learner = replace(recipe.learner, policy=Adam(1e-2), critic=Adam(1e-2, head_factor=2.0))
+        learner = replace(recipe.learner, policy=Adam(rate), critic=Adam(rate, head_factor=2.0))
         made = replace(
             recipe, policy=LocalPolicy(str(folder)), environment=TaskFile(str(tasks), max_new_tokens=5), seed=1,
-            reward=reward, learner=learner, sampling=Sampling(8, 8), steps=steps, threads=1,
+            reward=reward, learner=learner, sampling=Sampling(prompts, 8), steps=steps, threads=1,
             checkpoint=Checkpoints(every=10**6, keep=1), held_out=HeldOut(0),
         )  # fmt: skip
         train(made, tmp_path / "run")
@@ -54,7 +54,9 @@ def test_constraints_are_met_more_and_more(paid):
              ["Content", "Keywords", "Must include the keyword '11'"],
              ["Content", "Keywords", "Must not include the keyword '0'"],
              ["Content", "Keywords", "each bit rhymes with its neighbor"]]  # fmt: skip
-    before, after = paid("mul_dim_if", lambda i: {"constraints": rules}, RECIPES["mul_dim_if"].reward)
+    before, after = paid(
+        "mul_dim_if", lambda i: {"constraints": rules}, RECIPES["mul_dim_if"].reward, prompts=4, rate=6e-3
+    )
     assert before < 1.8 and after > 2.4  # three can be read; the fourth is missing, not failed
 
 

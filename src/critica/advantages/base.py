@@ -21,6 +21,11 @@ class AdvantageRule(ABC):
         return False
 
     @property
+    def divides_by_group_spread(self) -> bool:
+        """Whether each group is stretched to one spread: whatever stretched a group as a whole is undone."""
+        return False
+
+    @property
     def shift_free(self) -> bool:
         """Whether adding one number to all rewards and all values leaves the credit exactly as it is."""
         return False

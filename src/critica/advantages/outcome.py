@@ -29,6 +29,11 @@ class Outcome(AdvantageRule):
         return self.scale != "none"
 
     @property
+    def divides_by_group_spread(self) -> bool:
+        """GRPO does."""
+        return self.scale == "group"
+
+    @property
     def shift_free(self) -> bool:
         """It is a difference."""
         return True

@@ -24,7 +24,8 @@ class ShapedOutcome(AdvantageRule):
 
     d_j = (V after sentence j - V before it) / max(spread, 1), spread the standard deviation of the step's differences:
     a preference model's scale grows without end, so it is held; but one that has not learned yet differs by a small
-    part of a nat, and dividing by that made its noise as loud as a reward (it ruined tiny policies). R: the told return. As published (arXiv 2503.04793) the last d_j ends in
+    part of a nat, and dividing by that made its noise as loud as a reward (it ruined tiny policies).
+    R: the told return. As published (arXiv 2503.04793) the last d_j ends in
     the critic's own verdict on the whole answer, which is so added to the outcome. `absorbing`: the value after the end
     counts as 0; then the dense rewards are a potential, the best policy stays what the outcome makes it (decay 1), and
     V is a baseline and no more. Below decay 1 credit stays near the sentence; not together with `absorbing`, where it

@@ -27,6 +27,11 @@ class Standardized(AdvantageRule):
         return isinstance(self.inner, Outcome) or self.inner.scale_free
 
     @property
+    def divides_by_group_spread(self) -> bool:
+        """As what is inside."""
+        return self.inner.divides_by_group_spread
+
+    @property
     def shift_free(self) -> bool:
         """As what is inside."""
         return self.inner.shift_free

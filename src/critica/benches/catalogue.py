@@ -17,6 +17,7 @@ from critica.benches.recipes import RECIPES_BENCH
 from critica.benches.safeguards import SAFEGUARDS
 from critica.benches.sandbox import SANDBOX
 from critica.benches.seeds import SEEDS
+from critica.benches.slow_judge import SLOW_JUDGE
 from critica.benches.speed import SPEED
 from critica.benches.stop_rule import STOP_RULE
 from critica.benches.torture import TORTURE
@@ -24,6 +25,6 @@ from critica.benches.verifiers import VERIFIERS
 
 ALL = (
     IMPORT, SPEED, SANDBOX, VERIFIERS, SEEDS, SAFEGUARDS, COUNTED_COST, QUANTILE_COUNT, STOP_RULE,
-    CONTINUATIONS, TORTURE, CRITICS, PAYBACK, NOISE_TUNING, NOISE, RECIPES_BENCH, ESPO_EVIDENCE,
+    CONTINUATIONS, SLOW_JUDGE, TORTURE, CRITICS, PAYBACK, NOISE_TUNING, NOISE, RECIPES_BENCH, ESPO_EVIDENCE,
 )  # fmt: skip
 BENCHES: Mapping[str, Bench] = MappingProxyType({bench.name: bench for bench in ALL})

@@ -68,6 +68,7 @@ SWEEP = (ppo_decay(0.8), ppo_decay(1.0), dvpo_without_tails())
 ARMS: Mapping[str, Arm] = MappingProxyType(
     {arm.name: arm for arm in (*(plain(name) for name in (*CORE_ARMS, *FURTHER_ARMS)), *CORRECTED, *SWEEP)}
 )
+CORRECTED_ARMS = tuple(arm.name for arm in CORRECTED)
 SWEEP_ARMS = ("ppo", "dvpo", *(arm.name for arm in SWEEP))
 
 

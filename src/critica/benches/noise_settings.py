@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from critica.benches.noise_arms import ARMS, CORE_ARMS, CORRECTED, FURTHER_ARMS, SWEEP_ARMS, Lengths, Run
+from critica.benches.noise_arms import ARMS, CORE_ARMS, CORRECTED_ARMS, FURTHER_ARMS, SWEEP_ARMS, Lengths, Run
 from critica.benches.noise_mixes import BENCH_MIXES, MIXES
 from critica.rewards.noise_specs import parse_noise
 
@@ -20,7 +20,7 @@ GRIDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "core": (CORE_NOISES, CORE_ARMS, ("worked",)),
     "controls": (CONTROLS, CORE_ARMS, ("worked",)),
     "sweep": ((CLEAN, "flip:0.2:sample", "flip:0.4:sample", "flip:0.4:group"), SWEEP_ARMS, ("worked",)),
-    "full": ((*CORE_NOISES, *FURTHER_NOISES, *CONTROLS), (*CORE_ARMS, *FURTHER_ARMS, *(arm.name for arm in CORRECTED)), BENCH_MIXES),
+    "full": ((*CORE_NOISES, *FURTHER_NOISES, *CONTROLS), (*CORE_ARMS, *FURTHER_ARMS, *CORRECTED_ARMS), BENCH_MIXES),
 }
 
 

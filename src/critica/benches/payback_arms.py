@@ -1,4 +1,4 @@
-"""The arms of the payback bench: one base recipe, of which each arm replaces critic, its passes, target and advantage."""
+"""The arms of the payback bench: one base recipe; each arm replaces critic, its passes, target and advantage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -57,7 +57,7 @@ ARMS: Mapping[str, Arm] = MappingProxyType({arm.name: arm for arm in (
     arm_of("ppo", "scalar value at every token, a body of its own, lambda-returns, GAE (decay .95), value clip .2"),
     arm_of("dvpo", "3 heads of 20 quantiles, a body of its own, lambda-mixture targets, quantile-wise GAE (decay .95)"),
     arm_of("hl_gauss", "51-atom categorical value, a body of its own, lambda-returns, GAE (decay .95)"),
-    arm_of("surprise", "a small network on the policy's own surprise and entropies, eight passes a step, GAE (decay .95)"),
+    arm_of("surprise", "a small network on the policy's own surprise and entropies, eight passes, GAE (decay .95)"),
     arm_of("beta_baseline", "the prompt's own past outcomes; no prompt comes back here, so it is the faded base rate"),
     arm_of("v0", "the outcomes of earlier prompts that resemble this one (kernel over character n-grams)"),
     arm_of("v0_5", "v0's value as a prior, fused with the siblings; at 1 sample it is v0 itself", fewest=2),

@@ -46,7 +46,7 @@ class FitReward:
     # Weigh prompts or slices by their losses: none, kl_ball:RADIUS[:COLUMN] or group_dro:COLUMN[:RATE].
     robust: Annotated[str, arg(metavar="SPEC", help_behavior_hint="")] = "none"
 
-    # A column whose values are slices of the report; by default all with 2 to 20 values.
+    # A column whose values are slices of the report; by default all with 2 to 20 values of five pairs or more.
     slice: Annotated[tuple[str, ...], arg(metavar="COLUMN")] = ()
 
     # Exchange answers on purpose in the training part: SELECTOR:FRACTION, such as topic=hate:0.5.
@@ -124,7 +124,7 @@ class AuditReward:
     # Pairs that are known to be labeled right, with the same slices.
     clean: Annotated[str, arg(metavar="FILE", help_behavior_hint="")] = ""
 
-    # A column whose values are slices; by default all with 2 to 20 values.
+    # A column whose values are slices; by default all with 2 to 20 values of five pairs or more.
     slice: Annotated[tuple[str, ...], arg(metavar="COLUMN")] = ()
 
     # What the probe reads: letters, or a model that never saw these pairs.

@@ -77,7 +77,7 @@ class LiveScalarCritic(LearnedCritic):
         self.part = part
 
     def reader(self) -> Callable[[Float[Tensor, "n D"]], Float[Tensor, "n"]]:
-        """A linear head on bare states is one product, rounded otherwise than in `expect` by units of the last place."""
+        """A linear head on bare states is one product, rounded otherwise than in `expect` in the last places."""
         if self.part.hidden or len(self.shapers):
             return super().reader()
         assert isinstance(self.head, nn.Linear)

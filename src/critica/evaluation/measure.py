@@ -10,15 +10,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from critica.evaluation.metrics import declared, metric
+from critica.evaluation.supervision_panel import supervision_metrics
 from critica.functional.node_differences import moving_share
 from critica.functional.statistics import bias, brier, expected_calibration_error, explained_variance, rank_correlation
 from critica.records.arrays import Advantages, Categorical, Metric, Quantiles, RewardBatch, TokenBatch, ValuePrediction
 from critica.records.run import LEDGER_STATES, LedgerEntry
-from critica.records.supervision import Reward, Scored
+from critica.records.supervision import Reward
 from critica.records.words import StopReason
 
 CORRECT = 0.999
-CHANGED = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def measure(
     clean, flipped = clean_outcomes(batch, rewards)
     parts = [
         *_reward_metrics(told, clean, flipped),
-        *_correction_metrics(rewards),
+        *supervision_metrics(batch, rewards, told),
         *_source_metrics(clean, sources),
         *_critic_metrics(batch, told, values, clean),
         *_law_metrics(values),
@@ -95,23 +95,6 @@ def _reward_metrics(told: RewardBatch, clean: Float[Tensor, "N"], flipped: Bool[
         for index, name in enumerate(told.objectives):
             parts.append(_mean(f"reward/source/{name}", told.outcome[told.known[:, index], index].double()))
     return parts
-
-
-def _correction_metrics(rewards: Sequence[Reward]) -> list[Metric]:
-    """What a correction did, where there was one: how much it changed, and the error against the clean value."""
-    rows = [
-        (reward.outcome.value, reward.said_value, reward.clean_value)
-        for reward in rewards
-        if reward.correction is not None and isinstance(reward.outcome, Scored)
-    ]
-    if not rows:
-        return []
-    told, said, clean = torch.tensor(rows, dtype=torch.float64).T
-    return [
-        _mean("correction/changed_share", ((told - said).abs() > CHANGED).double()),
-        _mean("correction/error_said", (said - clean).abs()),
-        _mean("correction/error_told", (told - clean).abs()),
-    ]
 
 
 def _source_metrics(clean: Float[Tensor, "N"], sources: Sequence[str]) -> list[Metric]:

@@ -207,9 +207,10 @@ def _restaurant_step(tables: Tensor, seated: Tensor, weight: Tensor, at: float, 
 
 
 def _uphill(value: Callable[[Tensor], Tensor], point: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """A Newton step toward a maximum, at most 1 in each coordinate, halved until the value does not fall."""
+    """A Newton step toward a maximum, at most 1 long in any coordinate, halved until the value does not fall."""
     values, vectors = torch.linalg.eigh(second)
-    step = (vectors @ ((vectors.T @ first) / values.abs().clamp(min=1e-9))).clamp(-1, 1)
+    step = vectors @ ((vectors.T @ first) / values.abs().clamp(min=1e-9))
+    step = step / step.abs().max().clamp(min=1.0)
     before = value(point)
     for _ in range(8):
         if float(value(point + step)) >= float(before):

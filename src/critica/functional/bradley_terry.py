@@ -21,7 +21,7 @@ def orders_right(margins: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
 
 
 def linear_bradley_terry(
-    differences: Float[Tensor, "P F"], penalty: float, iterations: int = 30, tolerance: float = 1e-9
+    differences: Float[Tensor, "P F"], penalty: float, iterations: int = 30, tolerance: float = 1e-12
 ) -> Float[Tensor, "F"]:
     """The w that minimizes mean_p -log sigmoid(w . x_p) + penalty / 2 |w|^2, x = features of chosen - of rejected.
 
@@ -34,22 +34,21 @@ def linear_bradley_terry(
     count, size = points.shape
     weights = points.new_zeros(size)
 
-    def loss(candidate: Tensor) -> Tensor:
-        return pair_losses(points @ candidate).mean() + penalty / 2 * candidate.square().sum()
-
-    current = loss(weights)
+    current = _penalized(points, weights, penalty)
     for _ in range(iterations):
         wrong = torch.sigmoid(-(points @ weights))
         gradient = -(points.T @ wrong) / count + penalty * weights
         curvature = (points.T * (wrong * (1 - wrong))) @ points / count
         step = torch.linalg.solve(curvature + penalty * torch.eye(size, dtype=torch.float64), gradient)
-        scale = 1.0
-        while scale > 1e-6 and not loss(weights - scale * step) < current:
+        if float(gradient @ step) < tolerance:  # twice what the loss can still fall, to second order
+            break
+        scale, fresh = 1.0, _penalized(points, weights - step, penalty)
+        while scale > 1e-6 and not fresh < current:
             scale /= 2
-        fresh = weights - scale * step
-        if not loss(fresh) < current:
-            break
-        weights, before, current = fresh, current, loss(fresh)
-        if float(before - current) < tolerance:
-            break
+            fresh = _penalized(points, weights - scale * step, penalty)
+        weights, current = weights - scale * step, fresh
     return weights
+
+
+def _penalized(points: Tensor, weights: Tensor, penalty: float) -> Tensor:
+    return torch.nn.functional.softplus(-(points @ weights)).mean() + penalty / 2 * weights.square().sum()

@@ -27,7 +27,7 @@ def damped_newton(loss: Callable[[Tensor], Tensor], start: Float[Tensor, "p"], r
         settled = True
         for _ in range(TRIES):
             step = vectors @ ((vectors.T @ gradient) / (sizes + damping * sizes.max().clamp(min=1.0)))
-            tried = point - step.clamp(-LONGEST, LONGEST)
+            tried = point - step / (step.abs().max() / LONGEST).clamp(min=1.0)
             found = loss(tried)
             if bool(found.isfinite()) and float(found) < float(at):
                 settled = float(at - found) <= SETTLED * (1 + abs(float(at)))

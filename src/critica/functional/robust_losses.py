@@ -42,21 +42,22 @@ def kl_ball_weights(losses: Float[Tensor, "U"], base: Float[Tensor, "U"], radius
     if radius >= -math.log(float(shares[worst].sum())):
         return torch.where(worst, shares / shares[worst].sum(), 0.0).to(losses.dtype)
 
-    def tilted(heat: float) -> Tensor:
-        return ((values - values.max()) * heat + shares.log()).softmax(0)
-
     low, high = 0.0, 1.0 / spread
-    while divergence(tilted(high), shares) < radius:
+    while divergence(_tilted(values, shares, high), shares) < radius:
         high *= 2
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if divergence(tilted(middle), shares) < radius else (low, middle)
-    return tilted(low).to(losses.dtype)
+        low, high = (middle, high) if divergence(_tilted(values, shares, middle), shares) < radius else (low, middle)
+    return _tilted(values, shares, low).to(losses.dtype)
 
 
 def divergence(q: Float[Tensor, "U"], p: Float[Tensor, "U"]) -> float:
     """KL(q || p) = sum_u q_u log(q_u / p_u), in nats."""
     return float(torch.where(q > 0, q * (q / p).log(), 0.0).sum())
+
+
+def _tilted(values: Tensor, shares: Tensor, heat: float) -> Tensor:
+    return ((values - values.max()) * heat + shares.log()).softmax(0)
 
 
 def tv_ball_weights(losses: Float[Tensor, "U"], base: Float[Tensor, "U"], radius: float) -> Float[Tensor, "U"]:

@@ -24,6 +24,7 @@ from critica.rewards.correction_base import CorrectionPart, Uncorrected
 from critica.rewards.each_objective import EachObjective
 from critica.rewards.noise import NoNoise
 from critica.rewards.noise_base import NoiseModel
+from critica.rewards.several import Several
 from critica.rewards.verifiers import EnvironmentScorer
 from critica.rewards.workers import WorkerLimits
 from critica.rollout.admission import AcceptAll, AdmissionRule, Informative
@@ -235,33 +236,52 @@ class Recipe:
                 " that learns over prompts (critic=scalar, quantile, surprise), or set placement.denoise.weight=0"
             )
 
-    def idle_corrections(self) -> tuple[str, ...]:
-        """A correction that provably changes nothing here, with the reason and what to take instead."""
-        told = self.placement
-        mixed = told.reference_kl or told.overlong.limit_tokens or told.denoise.weight
-        penalties = self.objective.penalties if isinstance(self.objective, PolicyLoss) else ()
-        reads_values = (  # something else looks at the values themselves
-            mixed
-            or not isinstance(self.critic, GroupMean | LeaveOneOut)
-            or not isinstance(self.admission, AcceptAll | Informative)
-            or not isinstance(self.budget, Uniform)
-            or not isinstance(self.control, NoControl)
-            or not isinstance(self.objective, PolicyLoss)
-            or any(isinstance(penalty, PositiveExamples) for penalty in penalties)
-        )
-        apart = isinstance(told.combination, NormalizeThenSum)
-        alike = isinstance(told.combination, Sum) and not isinstance(self.correction, EachObjective)
-        stretched = self.correction.affine and (apart or (alike and self.advantage.scale_free))
-        shifted = self.correction.shifts and (apart or isinstance(told.combination, Sum))
-        if reads_values or not (stretched or (shifted and self.advantage.shift_free)):
+    def idle_corrections(self, objectives: int = 1) -> tuple[str, ...]:
+        """A correction that provably changes nothing here, with the reason and what to take instead.
+
+        `objectives` is how many the source has, if it is known; several sources are that many at least.
+        """
+        several = max(objectives, len(self.reward.sources) if isinstance(self.reward, Several) else 1) > 1
+        alike = not isinstance(self.correction, EachObjective)  # every objective is stretched by the same factor
+        sums = isinstance(self.admission, Informative) and several and not (alike and self.correction.affine)
+        if (sums or not isinstance(self.admission, AcceptAll | Informative)
+                or not isinstance(self.budget, Uniform) or not isinstance(self.control, NoControl)):  # fmt: skip
+            return ()  # something looks at the values before they are combined
+        undone = self._undone_by_combination() or self._undone_by_comparison(several, alike)
+        if not undone:
             return ()
         return (
-            f"correction={type(self.correction).__name__} maps every verdict by one straight line, and this recipe"
-            " compares siblings"
-            + (" and divides by a spread: shift and scale cancel" if stretched else ": the shift cancels")
-            + ", so nothing changes but the logged rewards. Take correction=posterior, rates that are not constant"
-            " (correction.rates=audited), or a critic that learns values",
+            f"correction={type(self.correction).__name__} changes nothing here but the logged rewards: {undone}. Take"
+            " correction=posterior with exchanged groups and an advantage that does not divide by the group's spread,"
+            " rates that are not constant (correction.rates=audited), or a critic that learns values",
         )
+
+    def _undone_by_combination(self) -> str:
+        """Why what is told is the same, if it is."""
+        rule, part = self.placement.combination, self.correction
+        if not isinstance(rule, NormalizeThenSum):
+            return ""
+        by_group = rule.unit == "group" and not rule.levels and part.rising_in_groups
+        return "each objective is standardized, whatever line it went through" if part.affine or by_group else ""
+
+    def _undone_by_comparison(self, several: bool, alike: bool) -> str:
+        """Why the credit is the same although what is told is not."""
+        told, part = self.placement, self.correction
+        learns_from_values = not isinstance(self.objective, PolicyLoss) or any(
+            isinstance(penalty, PositiveExamples) for penalty in self.objective.penalties
+        )
+        charged = told.reference_kl or told.overlong.limit_tokens or told.denoise.weight
+        if learns_from_values or charged or not isinstance(told.combination, Sum):
+            return ""
+        if not isinstance(self.critic, GroupMean | LeaveOneOut):
+            return ""
+        if part.shifts and self.advantage.shift_free:
+            return "it adds one number to every verdict, and siblings are compared"
+        if part.affine and alike and self.advantage.scale_free:
+            return "it maps every verdict by one straight line, and differences of siblings are divided by their spread"
+        if part.rising_in_groups and not several and self.advantage.divides_by_group_spread:
+            return "it stretches each group as a whole, and each group is divided by its spread"
+        return ""
 
     def told_scales(self, scales: Sequence[Scale]) -> tuple[Scale, ...]:
         """What training may be told on each objective, for sources of these scales: after noise, correction and

@@ -12,6 +12,8 @@ from critica.advantages.shaped import ShapedOutcome
 from critica.advantages.standardized import Standardized
 from critica.advantages.step_tilt import StepTilt
 from critica.advantages.tempo import TreeDifference
+from critica.advantages.token_reward import TokenReward
+from critica.advantages.worst_prompts import WorstPrompts
 from critica.critics.blend import Blend
 from critica.critics.bodies import OwnBody, SharedTrunk, SmallModel
 from critica.critics.bottleneck import Bottleneck
@@ -79,7 +81,9 @@ from critica.recipes.answer_posterior import ANSWER_POSTERIOR
 from critica.recipes.base import Paper, Recipe
 from critica.recipes.beta_baseline import BETA_BASELINE
 from critica.recipes.bpco import BPCO
+from critica.recipes.cme import CME
 from critica.recipes.code_rl import CODE_RL
+from critica.recipes.corver import CORVER
 from critica.recipes.dapo import DAPO
 from critica.recipes.direct_advantage import DIRECT_ADVANTAGE
 from critica.recipes.distraction_if import DISTRACTION_IF
@@ -87,24 +91,32 @@ from critica.recipes.dqc import DQC
 from critica.recipes.dr_grpo import DR_GRPO
 from critica.recipes.dvpo import DVPO
 from critica.recipes.espo import ESPO
+from critica.recipes.evo_rubric import EVO_RUBRIC
 from critica.recipes.genac import GENAC
 from critica.recipes.grpo import GRPO
 from critica.recipes.hista import HISTA
 from critica.recipes.hl_gauss import HL_GAUSS
 from critica.recipes.mul_dim_if import MUL_DIM_IF
 from critica.recipes.numca import NUMCA
+from critica.recipes.pearl import PEARL
 from critica.recipes.post_time import POST_TIME
 from critica.recipes.ppo import PPO
 from critica.recipes.proact import PROACT
+from critica.recipes.prompt_spec import PROMPT_SPEC
 from critica.recipes.q_sharp import Q_SHARP
 from critica.recipes.reinforce import REINFORCE
 from critica.recipes.rewarding_doubt import REWARDING_DOUBT
+from critica.recipes.rlhs import RLHS
 from critica.recipes.rloo import RLOO
+from critica.recipes.rlr3 import RLR3
 from critica.recipes.robust_bellman import ROBUST_BELLMAN
+from critica.recipes.roro import RORO
 from critica.recipes.sentence_reward import SENTENCE_REWARD
+from critica.recipes.sg_srl import SG_SRL
 from critica.recipes.stac import STAC
 from critica.recipes.surprise import SURPRISE
 from critica.recipes.tempo import TEMPO
+from critica.recipes.trace import TRACE
 from critica.recipes.v0 import V0
 from critica.recipes.v0_5 import V0_5
 from critica.recipes.v0_5_budget import V0_5_BUDGET
@@ -128,9 +140,17 @@ from critica.rewards.corrections import (
     Unsure,
     Winsorize,
 )
+from critica.rewards.corver import CorVer
+from critica.rewards.cross_entropy_source import CrossEntropy
 from critica.rewards.distraction import Distraction
 from critica.rewards.each_objective import EachObjective
+from critica.rewards.evo_rubric import EvoRubric
+from critica.rewards.hindsight import Hindsight
+from critica.rewards.in_context import InContextReward
 from critica.rewards.json_schema import JsonSchema
+from critica.rewards.judge_http import HttpJudge
+from critica.rewards.judge_ranking import JudgeRanking
+from critica.rewards.judge_reward import JudgeReward
 from critica.rewards.math_verifiers import MathVerify, StrictMath
 from critica.rewards.noise import Flip, NoNoise
 from critica.rewards.noise_labels import Confusion, Drift, ExploitableBug, Missing, ScorerOfAccuracy, Spurious
@@ -139,10 +159,18 @@ from critica.rewards.noise_wrong_labels import MajorityLabels, WrongLabels
 from critica.rewards.post_time import RelativeForecast
 from critica.rewards.posterior import Posterior
 from critica.rewards.program_outcome import ProgramOutcome
+from critica.rewards.prompt_spec import PromptSpec
 from critica.rewards.proper_scoring import ProperScoring
 from critica.rewards.rates import Audited, Stated
+from critica.rewards.reward_model import RewardModel
+from critica.rewards.rubric import Rubric
+from critica.rewards.scripted_judge import ScriptedJudge
 from critica.rewards.set_overlap import SetOverlap
 from critica.rewards.several import Several
+from critica.rewards.source_relevance import SourceRelevance
+from critica.rewards.spec_file import SpecChecks
+from critica.rewards.step_rubric import StepRubric
+from critica.rewards.trace_source import Trace
 from critica.rewards.unit_tests import UnitTests
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
 from critica.rollout.admission import AcceptAll, Informative
@@ -166,6 +194,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         Q_SHARP, CODE_RL,
         DIRECT_ADVANTAGE, DQC, SENTENCE_REWARD, ALIGN_DISTIL,
         ANSWER_POSTERIOR, REWARDING_DOUBT, MUL_DIM_IF, POST_TIME, DISTRACTION_IF,
+        RLR3, EVO_RUBRIC, PROMPT_SPEC, RORO, PEARL, SG_SRL, RLHS,
+        CME, TRACE, CORVER,
     )}
 )
 
@@ -227,6 +257,8 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "node_gae": NodeGae,
             "step_tilt": StepTilt,
             "shaped_outcome": ShapedOutcome,
+            "token_reward": TokenReward,
+            "worst_prompts": WorstPrompts,
         },
         "decay": {"length_adaptive": LengthAdaptive},
         "risk": {
@@ -269,6 +301,20 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "several": Several,
             "unit_tests": UnitTests,
             "program_outcome": ProgramOutcome,
+            "reward_model": RewardModel,
+            "cross_entropy": CrossEntropy,
+            "trace": Trace,
+            "corver": CorVer,
+            "judge": JudgeReward,
+            "judge_ranking": JudgeRanking,
+            "rubric": Rubric,
+            "prompt_spec": PromptSpec,
+            "spec_checks": SpecChecks,
+            "evo_rubric": EvoRubric,
+            "step_rubric": StepRubric,
+            "hindsight": Hindsight,
+            "source_relevance": SourceRelevance,
+            "in_context": InContextReward,
             "math": MathVerify,
             "math_strict": StrictMath,
             "json_schema": JsonSchema,
@@ -278,6 +324,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "post_time": RelativeForecast,
             "distraction": Distraction,
         },
+        "judge": {"http": HttpJudge, "scripted": ScriptedJudge},
         "noise": {
             "none": NoNoise,
             "flip": Flip,

@@ -33,10 +33,14 @@ EVO_RUBRIC = Recipe(
     provenance={
         "reward": PaperSays("abstract: meta-verifier, zero-variance pruning, leave-one-out consensus, memory pool"),
         "reward.criteria": PaperSays("abstract: works on top of expert rubrics"),
-        "reward.agreement": OurChoice("rank correlation of .2 with the peers' mean, the worst leaving first", paper="equations not public"),
+        "reward.agreement": OurChoice(
+            "rank correlation of .2 with the peers' mean, the worst leaving first", paper="equations not public"
+        ),
         "reward.pool": OurChoice("16 criteria a prompt", paper="size not public"),
         "reward.similarity": OurChoice("cosine of hashed letter n-grams", paper="an embedding"),
-        "reward.judge": OurChoice("scripted, and a writer that is not trained", paper="one policy alternates as writer and reasoner"),
+        "reward.judge": OurChoice(
+            "scripted, and a writer that is not trained", paper="one policy alternates as writer and reasoner"
+        ),
         "objective.surrogate": OurChoice("PPO's clip", paper="not known to us"),
     },
 )

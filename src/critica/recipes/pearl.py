@@ -33,7 +33,9 @@ PEARL = Recipe(
     wing="supervision",
     provenance={
         "reward.criteria": PaperSays("abstract: pedagogy and correctness, by a generative reward model"),
-        "placement.combination": PaperSays("abstract: discretized inside each dimension, normalized by dimension, then summed"),
+        "placement.combination": PaperSays(
+            "abstract: discretized inside each dimension, normalized by dimension, then summed"
+        ),
         "placement.combination.levels": OurChoice("five", paper="number of levels not public"),
         "advantage.scale": OurChoice("each dimension is in deviations of its group already"),
         "reward.judge": OurChoice("scripted, wrong one time in ten: runs anywhere", paper="a generative reward model"),

@@ -29,7 +29,9 @@ RLR3 = Recipe(
     ),
     wing="supervision",
     provenance={
-        "reward.criteria": PaperSays("abstract: extract then verify, or judge; essential criteria before additional ones"),
+        "reward.criteria": PaperSays(
+            "abstract: extract then verify, or judge; essential criteria before additional ones"
+        ),
         "reward.judge_sees": PaperSays("abstract: minimal exposure"),
         "reward.extractor_sees": PaperSays("abstract: the extractor never sees the ground truth"),
         "reward.bonus": OurChoice("additional criteria weigh a third of essential ones", paper="equations not public"),

@@ -15,7 +15,7 @@ from critica.rewards.step_rubric import StepRubric
 
 RORO = Recipe(
     name="roro",
-    paper=Paper("RoRo: rubrics for step-wise model routing"),
+    paper=Paper("RoRo: step-wise model routing by rubric and judge"),
     critic=GroupMean(),
     advantage=Outcome(scale="group"),
     objective=PolicyLoss(ClippedRatio(low=0.2, high=0.2)),
@@ -25,7 +25,9 @@ RORO = Recipe(
         "reward": PaperSays("digest: a judge scores steps by task criteria, added to the outcome, under GRPO"),
         "reward.share": OurChoice("steps weigh half of the outcome", paper="not public"),
         "reward.cost": OurChoice("0: there are no routes on these tasks", paper="the price of the models called"),
-        "reward.criteria": OurChoice("one for all tasks; reward.written=3 has the judge write them", paper="a Rubricor writes them for each task"),
+        "reward.criteria": OurChoice(
+            "one for all tasks; reward.written=3 has the judge write them", paper="a Rubricor writes them for each task"
+        ),
         "reward.separator": OurChoice("semicolons, as the shipped policy writes its steps", paper="routing decisions"),
         "reward.judge": OurChoice("scripted, wrong one time in ten: runs anywhere"),
         "objective.surrogate": OurChoice("PPO's clip", paper="not known to us"),

@@ -13,7 +13,7 @@ from critica.rewards.source_relevance import SourceRelevance
 
 SG_SRL = Recipe(
     name="sg_srl",
-    paper=Paper("SG-SRL: source-grounded self-reinforcement", "2605.29502"),
+    paper=Paper("SG-SRL, source-grounded and reference-free", "2605.29502"),
     critic=GroupMean(),
     advantage=Outcome(scale="group"),
     objective=PolicyLoss(ClippedRatio(low=0.2, high=0.2)),
@@ -21,8 +21,12 @@ SG_SRL = Recipe(
     wing="supervision",
     provenance={
         "reward": PaperSays("abstract: the relevance of source and generation, without references"),
-        "reward.relevance": OurChoice("trigrams of the source that the answer holds", paper="a cross-lingual reranker, or an encoder"),
-        "reward.guard": OurChoice("a penalty from the first step on", paper="verbosity is repaired by a stage of supervised learning"),
+        "reward.relevance": OurChoice(
+            "trigrams of the source that the answer holds", paper="a cross-lingual reranker, or an encoder"
+        ),
+        "reward.guard": OurChoice(
+            "a penalty from the first step on", paper="verbosity is repaired by a stage of supervised learning"
+        ),
         "reward.longest": OurChoice("twice the source's length"),
         "objective.surrogate": OurChoice("PPO's clip", paper="not known to us"),
     },

@@ -41,6 +41,15 @@ correction/audits | count | Verdicts of this step that were checked by a better 
 correction/changed_share | share | Trajectories whose reward the correction changed by more than a thousandth.
 correction/error_said | reward | Mean absolute difference of what was said (noise included) from the clean reward.
 correction/error_told | reward | The same after correction: below it where the correction helps.
+noise/false_positives | share | Wrong answers of the step that were said to be right, where the truth is known.
+noise/false_negatives | share | Right answers of the step that were said to be wrong, where the truth is known.
+noise/hacking_gap | reward | Mean of what was said minus the clean reward: it grows where the policy learns to please.
+noise/length_correlation | ratio | Correlation over answers of length and the reward that training was told.
+noise/length_correlation_clean | ratio | Correlation over answers of length and the clean reward.
+reward/failed | share | Verdicts that failed: the source raised, hung, or said nonsense.
+reward/cost | cost | What the step's verdicts cost, in the source's own unit.
+reward/disagreement | reward | Mean standard deviation over objectives of what they told about one answer.
+advantage/share/* | share | This objective's part in the absolute differences between siblings that training was told.
 policy/entropy | nats | Mean entropy of the policy's next-token law at sampled tokens.
 policy/kl_behavior | nats | Mean k3 estimate of KL(behavior || policy) over the update's passes; 0 with one update.
 policy/kl_reference | nats | Mean k3 estimate of KL(policy || reference) at sampled tokens.

@@ -42,7 +42,8 @@ PLAIN: Mapping[str, Callable[[], RewardConfig]] = MappingProxyType(
 FORMS = (
     ", ".join(PLAIN)
     + ", numeric:TOLERANCE, regex:PATTERN, json_schema:FILE.json, doubt:log:REWARD, doubt:brier:REWARD,"
-    " distraction:REWARD (REWARD is the verifier that decides what is right), file.py:function"
+    " distraction:REWARD (REWARD is the verifier that decides what is right), judge:URL#MODEL, rubric:FILE.toml,"
+    " file.py:function"
 )
 
 
@@ -64,6 +65,10 @@ def parse_reward(spec: str) -> RewardConfig:
             return JsonSchema(rest)
         if head == "distraction" and rest:
             return Distraction(_inner(rest))
+        if (head == "judge" and rest) or (head == "rubric" and rest.endswith(".toml")):
+            from critica.rewards.rubric_files import read_judge, read_rubric  # with torch, which other rewards need not
+
+            return read_judge(rest) if head == "judge" else read_rubric(rest)
         rule, _, inner = rest.partition(":")
         if head == "doubt" and rule == "log" and inner:
             return ProperScoring("log", _inner(inner))

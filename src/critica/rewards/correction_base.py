@@ -67,6 +67,11 @@ class CorrectionPart(ABC):
         """Whether it adds one and the same number to every value: differences stay as they are."""
         return False
 
+    @property
+    def rising_in_groups(self) -> bool:
+        """Whether siblings' values go through one rising straight line, each group through a line of its own."""
+        return self.affine
+
     def of(self, objective: int) -> "CorrectionPart":
         """What is applied to this objective, counted from 0."""
         return self
@@ -110,10 +115,9 @@ def corrected(reward: Reward, value: float, rule: str) -> Reward:
 
 def with_shares(reward: Reward, was: float) -> Reward:
     """The reward with its spans' shares of `was` as the same shares of its value; none where that value was 0."""
-    now = reward.outcome.value if isinstance(reward.outcome, Scored) else 0.0
-    if not reward.spans or now == was:
+    if not reward.spans or not isinstance(reward.outcome, Scored) or reward.outcome.value == was:
         return reward
-    scale = now / was if was else 0.0
+    scale = reward.outcome.value / was if was else 0.0
     return replace(reward, spans=tuple(replace(span, value=span.value * scale) for span in reward.spans))
 
 

@@ -1,4 +1,4 @@
-"""Criteria that write themselves: which of them survive what they say about siblings, and the memory of those that did."""
+"""Criteria that write themselves: which survive what they say about siblings, and the memory of those that did."""
 
 import hashlib
 import math

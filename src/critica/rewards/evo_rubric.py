@@ -29,9 +29,9 @@ ALONE = 0.5  # confidence where a criterion has no peers to agree with
 class EvoRubric(RewardConfig):
     """The weighted mean of `criteria` (an expert's, if any) and of written criteria that survived, from 0 to 1.
 
-    At each visit to a prompt `proposals` new criteria are written, seen by a meta-verifier (atomic, checkable, relevant,
-    about more than length), and judged on all siblings with those remembered. One that says the same of all is
-    dropped, and one whose ranks agree with its peers' by less than `agreement` (Spearman, leave-one-out). Survivors
+    At each visit to a prompt `proposals` new criteria are written, seen by a meta-verifier (atomic, checkable,
+    relevant, about more than length), and judged on all siblings with those remembered. One that says the same of all
+    is dropped, and one whose ranks agree with its peers' by less than `agreement` (Spearman, leave-one-out). Survivors
     stay in a pool, `pool` a prompt. Source: EvoRubric (arXiv 2605.29847); equations ours. There one policy writes
     criteria and answers; here the judge writes them and is not trained, and what the writer would have earned is in
     `EvoRubricSource.judged`. Consensus keeps what most criteria say: where most are wrong alike, it keeps the error.
@@ -140,7 +140,12 @@ class EvoRubricSource(JudgedSource):
         return judged
 
     def _verdict(
-        self, said: Said, judged: Sequence[Judgment], table: Mapping[str, Sequence[object]], k: int, spent: Sequence[int]
+        self,
+        said: Said,
+        judged: Sequence[Judgment],
+        table: Mapping[str, Sequence[object]],
+        k: int,
+        spent: Sequence[int],
     ) -> Verdict:
         kept = [one for one in judged if one.kept]
         found = known_mean((*self.part.criteria, *(named(one.text) for one in kept)), said.values)

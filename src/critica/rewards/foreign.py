@@ -108,7 +108,7 @@ def _truth(item: Item) -> Any:
 
 def _verl_row(item: Item, function: Callable[..., object]) -> dict[str, Any]:
     info = item.task.seen().get("info", {})
-    source = info["data_source"] if "data_source" in info else item.task.environment
+    source = info["data_source"] if "data_source" in info else item.task.environment  # noqa: SIM401  may be withheld
     extra = info.get("extra_info", info)
     extra = {**dict(extra), "num_turns": 1} if isinstance(extra, Mapping) else extra
     offered = {"data_source": source, "solution_str": item.text, "ground_truth": _truth(item), "extra_info": extra}

@@ -34,8 +34,8 @@ class JudgeRanking(RewardConfig):
 
     A judge that sees one answer at a time gives nearly all of them the same grade; side by side it tells them apart
     (Stable-Layers, arXiv 2605.30257; the mixture is ours). `grid` shows all siblings in `orders` orders, drawn by
-    chance and each followed by its reverse, so that what a place in the list is worth is averaged out; `pairs` shows every
-    pair both ways, G (G - 1) questions for G siblings. `alone` 0 asks side by side only.
+    chance and each followed by its reverse, so that what a place in the list is worth is averaged out; `pairs` shows
+    every pair both ways, G (G - 1) questions for G siblings. `alone` 0 asks side by side only.
     """
 
     judge: JudgePart = field(default_factory=HttpJudge)

@@ -8,11 +8,22 @@ a part of the answer, or more than the answer, is wrong.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 from critica.rewards.math_reader import FUNCTIONS, LETTERS, read_value
-from critica.rewards.math_ring import Unreadable, Value, letter, number
+from critica.rewards.math_ring import Unreadable, Value, number
+from critica.rewards.math_same import same
+from critica.rewards.math_shapes import (
+    Bracketed,
+    Collection,
+    Equation,
+    Form,
+    Intervals,
+    Named,
+    Quantity,
+    Words,
+    as_intervals,
+)
 from critica.rewards.math_split import parted
 from critica.rewards.math_units import MULTIPLIERS, is_known, unit_of
 
@@ -31,70 +42,6 @@ UNIT = re.compile(
 MATRIX = re.compile(r"\\begin\{[pbvB]?matrix\}(.*)\\end\{[pbvB]?matrix\}\Z", re.DOTALL)
 NO_UNITS = FUNCTIONS | LETTERS | frozenset(("sqrt", "infinity", "inf", "mod", "choose", "times", "over"))
 OPPOSITE = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-
-
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """A value, the unit that it was said with ("" for none), and whether it was a percentage (of its own number)."""
-
-    value: Value
-    kind: str = ""
-    factor: Fraction = Fraction(1)
-    percent: bool = False
-    work: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """name = content."""
-
-    name: str
-    content: "Form"
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """Members in any order; duplicates are one."""
-
-    members: tuple["Form", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Bracketed:
-    """Members in order, in ( or [ each side: a point, a vector, an interval."""
-
-    left: str
-    right: str
-    members: tuple["Form", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Intervals:
-    """A union of intervals (low, high, low included, high included); `name` is the variable of an inequality, or "".
-
-    `None` as an end is infinity on that side.
-    """
-
-    pieces: tuple[tuple[Value | None, Value | None, bool, bool], ...]
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Equation:
-    """left = right, as left - right."""
-
-    difference: Value
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A text, without case and outer marks."""
-
-    text: str
-
-
-Form = Quantity | Named | Collection | Bracketed | Intervals | Equation | Words
-INFINITY = letter("infty")
 
 
 def read_form(text: str) -> Form:
@@ -171,26 +118,11 @@ def _collection(members: Sequence[Form], braced: bool = False) -> Form:
 def _union(members: Sequence[Form]) -> Form:
     if any(isinstance(member, Collection) for member in members):
         return _collection(members)
-    found = [_as_intervals(member) for member in members]
+    found = [as_intervals(member) for member in members]
     names = {one.name for one in found if one is not None}
     if any(one is None for one in found) or len(names) > 1:
         raise Unreadable("a union of what are no intervals")
     return Intervals(tuple(piece for one in found if one is not None for piece in one.pieces), names.pop())
-
-
-def _as_intervals(form: Form) -> Intervals | None:
-    if isinstance(form, Intervals):
-        return form
-    if isinstance(form, Named):
-        inner = _as_intervals(form.content)
-        return None if inner is None else Intervals(inner.pieces, form.name)
-    if isinstance(form, Bracketed) and len(form.members) == 2 and form.left in "([":
-        ends = [member.value if isinstance(member, Quantity) and not member.kind else None for member in form.members]
-        if ends[0] is None or ends[1] is None:
-            return None
-        low, high = (None if ends[0] == -INFINITY else ends[0]), (None if ends[1] == INFINITY else ends[1])
-        return Intervals(((low, high, form.left == "[" and low is not None, form.right == "]" and high is not None),))
-    return None
 
 
 def _inequality(text: str) -> Intervals:
@@ -288,89 +220,3 @@ def _with_unit(text: str) -> Quantity | None:
             break
         return Quantity(read.value * number(times), *measure, work=read.work)
     return None
-
-
-def same(gold: Form, said: Form) -> bool:
-    """Whether `said` is the right answer when `gold` is. What the gold leaves out (a unit, a name) may be said."""
-    if isinstance(gold, Named) or isinstance(said, Named):
-        if isinstance(gold, Named) and isinstance(said, Named) and _bare(gold.name) != _bare(said.name):
-            return False
-        if (
-            isinstance(said, Named)
-            and isinstance(gold, Intervals | Named)
-            and isinstance(said.content, Bracketed | Intervals)
-        ):  # x in (1, 2)
-            one, other = _as_intervals(gold), _as_intervals(said)
-            if one is not None and other is not None:
-                return _same_intervals(one, other)
-        inner_gold = gold.content if isinstance(gold, Named) else gold
-        inner_said = said.content if isinstance(said, Named) else said
-        return same(inner_gold, inner_said)
-    if isinstance(gold, Quantity) and isinstance(said, Quantity):
-        return _same_quantity(gold, said)
-    if isinstance(gold, Collection) and isinstance(said, Collection):
-        names = [{one.name for one in side.members if isinstance(one, Named)} for side in (gold, said)]
-        if len(names[1]) > 1 and not names[0]:  # several unknowns where one was asked for
-            return False
-        return len(gold.members) == len(said.members) and all(
-            any(same(one, other) for other in said.members) for one in gold.members
-        )
-    if isinstance(gold, Bracketed) and isinstance(said, Bracketed):
-        return (
-            (gold.left, gold.right) == (said.left, said.right)
-            and len(gold.members) == len(said.members)
-            and all(same(one, other) for one, other in zip(gold.members, said.members, strict=True))
-        )
-    if isinstance(gold, Intervals) or isinstance(said, Intervals):
-        one, other = _as_intervals(gold), _as_intervals(said)
-        return one is not None and other is not None and _same_intervals(one, other)
-    if isinstance(gold, Equation) and isinstance(said, Equation):
-        return _proportional(gold.difference, said.difference)
-    return isinstance(gold, Words) and isinstance(said, Words) and gold.text == said.text
-
-
-def _bare(name: str) -> str:
-    if name.startswith("("):
-        return name
-    return name.split("(")[0].removeprefix("\\").replace("{", "").replace("}", "")
-
-
-def _same_quantity(gold: Quantity, said: Quantity) -> bool:
-    if said.work > gold.work:  # it says what is to be calculated, not what comes out
-        return False
-    if gold.percent != said.percent:
-        if gold.percent and not said.kind and gold.value == said.value:
-            return True  # asked for a percentage, the number of percent was said
-        hundredth = number(Fraction(1, 100))
-        one = gold.value * hundredth if gold.percent else gold.value
-        return one == (said.value * hundredth if said.percent else said.value) and gold.kind == said.kind
-    if gold.kind and said.kind:
-        return gold.kind == said.kind and gold.value * number(gold.factor) == said.value * number(said.factor)
-    return gold.value == said.value
-
-
-def _same_intervals(gold: Intervals, said: Intervals) -> bool:
-    if gold.name and said.name and gold.name != said.name:
-        return False
-    if len(gold.pieces) != len(said.pieces):
-        return False
-    return all(any(_same_piece(one, other) for other in said.pieces) for one in gold.pieces)
-
-
-def _same_piece(
-    one: tuple[Value | None, Value | None, bool, bool], other: tuple[Value | None, Value | None, bool, bool]
-) -> bool:
-    return one[2:] == other[2:] and all(
-        (a is None and b is None) or (a is not None and b is not None and a == b)
-        for a, b in zip(one[:2], other[:2], strict=True)
-    )
-
-
-def _proportional(one: Value, other: Value) -> bool:
-    """Whether two equations of polynomials say the same: one side is a number times the other."""
-    if not one.above or not other.above:
-        return not one.above and not other.above
-    ratio = one / other
-    first = next(iter(ratio.below.items()))
-    factor = ratio.above.get(first[0])
-    return factor is not None and ratio == number(factor / first[1])

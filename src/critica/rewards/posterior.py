@@ -53,6 +53,11 @@ class Posterior(CorrectionPart):
     def scope(self) -> Scope:
         return "group"
 
+    @property
+    def rising_in_groups(self) -> bool:
+        """Two values become two others in the same order, unless whole groups may be read the other way round."""
+        return not self.exchanged_groups and "exchanged_groups" not in self.estimate
+
     def build(self, context: CorrectionContext) -> "LivePosterior":
         """With counts of its own."""
         return LivePosterior(self)

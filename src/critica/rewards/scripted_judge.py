@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from types import MappingProxyType
 
 from critica.environments.base import Environment
@@ -15,10 +16,10 @@ from critica.records.words import Message, Task
 from critica.rewards.base import RewardConfig, RewardSource, ScoreRequest
 from critica.rewards.judge_base import JudgePart, JudgeReply, JudgeTrouble
 from critica.rewards.judge_text import Section, plain, sections_of
-from critica.rewards.verifiers import EnvironmentScorer
 from critica.rewards.workers import WorkerLimits
 
 MOST_CANDIDATES = 200_000  # tasks looked through for a prompt
+MOST_KNOWN = 100_000  # truths kept: siblings and criteria share them
 UNKNOWN = Task("unknown", "", (Message("user", ""),), "")
 
 
@@ -27,15 +28,16 @@ class ScriptedJudge(JudgePart):
     """Answers the questions of this library's rewards from the truth, through a confusion matrix.
 
     Of a criterion `checks[id]` says the truth, and `truth` where there is none: a verifier, asked with the whole task,
-    which is found by its prompt. `matrix[t][s]` is P(says s | truth t), for two choices or as many as a criterion has;
-    with two, a graded answer errs by being turned around. Errors are counted by (seed, criterion, what is shown), so
-    equal questions get equal answers whoever asks. Shares of `garbage` and `trouble` answers are prose without a
-    verdict, and a busy server. Side by side it grades from 0 to 10 and adds `position_bias` to what it reads first.
+    which is found by its prompt; without one the environment's own scorer, in this process. `matrix[t][s]` is
+    P(says s | truth t), for two choices or as many as a criterion has; with two, a graded answer errs by being turned
+    around. Errors are counted by (seed, criterion, what is shown), so equal questions get equal answers whoever asks.
+    Shares of `garbage` and `trouble` answers are prose without a verdict, and a busy server. Side by side it grades
+    from 0 to 10 and adds `position_bias` to what it reads first.
     As a writer of criteria it proposes `proposals` that are not there yet, as a reader of criteria it passes all that
-    do not speak of length; as a world it tells what the truth is.
+    do not speak of length; as a world it tells what the truth is, and as a judge it believes the world.
     """
 
-    truth: RewardConfig = field(default_factory=EnvironmentScorer)
+    truth: RewardConfig | None = None
     checks: Mapping[str, RewardConfig] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     matrix: tuple[tuple[float, ...], ...] = ((1.0, 0.0), (0.0, 1.0))
     seed: int = 0
@@ -55,14 +57,19 @@ class ScriptedJudge(JudgePart):
     def build(self, environment: Environment, limits: WorkerLimits) -> "ScriptedClient":
         """The live judge, with the verifiers that it knows the truth from."""
         checks = {name: check.build(environment, limits) for name, check in self.checks.items()}
-        return ScriptedClient(self, environment, self.truth.build(environment, limits), checks)
+        truth = self.truth.build(environment, limits) if self.truth is not None else None
+        return ScriptedClient(self, environment, truth, checks)
 
 
 class ScriptedClient:
     """The live judge."""
 
     def __init__(
-        self, part: ScriptedJudge, environment: Environment, truth: RewardSource, checks: Mapping[str, RewardSource]
+        self,
+        part: ScriptedJudge,
+        environment: Environment,
+        truth: RewardSource | None,
+        checks: Mapping[str, RewardSource],
     ) -> None:
         self.part, self.environment = part, environment
         self.identity = f"scripted judge {part.matrix} seed {part.seed}"
@@ -71,6 +78,7 @@ class ScriptedClient:
         self._looked = 0
         self._lock = threading.Lock()
         self._tried: dict[str, int] = {}
+        self._known: dict[tuple[int, str, str], float] = {}  # of a source, a prompt and a text
 
     def complete(self, messages: Sequence[Message], draw: int, seconds: float) -> JudgeReply:
         """A reason, then the JSON that the question asks for."""
@@ -114,30 +122,44 @@ class ScriptedClient:
         if '"outcome"' in form:
             right = self._said(self._truth, task, responses[-1].content, 2, "world", draw)
             return {"outcome": "It turned out well." if right else "It turned out badly."}
+        happened = next((section.content for section in sections if section.tag == "outcome"), "")
         verdicts: dict[str, object] = {}
         for criterion in criteria:
             name, choices = criterion.get("id"), criterion.get("choices").split("|")
             source = self._checks.get(name) or self._checks.get(criterion.content) or self._truth
+            if happened:
+                verdicts[name] = choices[self._level(float("well" in happened), len(choices), (name, happened, draw))]
+                continue
             written = "".join(section.content for section in responses)  # a step is judged where it stands
             verdicts[name] = choices[self._said(source, task, written, len(choices), name, draw)]
         return {"verdicts": verdicts}
 
-    def _said(self, source: RewardSource, task: Task, text: str, levels: int, name: str, draw: int) -> int:
+    def _said(self, source: RewardSource | None, task: Task, text: str, levels: int, name: str, draw: int) -> int:
         """The level that the matrix makes of the true one."""
+        key = (id(source), task.prompt, text)
         with self._lock:
-            outcome = source.scores([ScoreRequest(task, "judged", text)])[0]
+            if key not in self._known:
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
+                self._known[key] = self._share(source, task, text)
+            share = self._known[key]
+        return self._level(share, levels, (name, task.prompt, text, draw))
+
+    def _share(self, source: RewardSource | None, task: Task, text: str) -> float:
+        """How far up its range the true value lies."""
+        if source is None:
+            return float(self.environment.is_correct(self.environment.score(task, text)))
+        outcome = source.scores([ScoreRequest(task, "judged", text)])[0]
         if not isinstance(outcome, Scored):
             raise JudgeTrouble(f"scripted judge knows no truth: {outcome}")
-        share = (outcome.value - source.low) / (source.high - source.low)
+        return (outcome.value - source.low) / (source.high - source.low)
+
+    def _level(self, share: float, levels: int, question: tuple[str | int, ...]) -> int:
+        """The level that is said where the true one is `share` of the way up."""
         level, matrix = round(share * (levels - 1)), self.part.matrix
-        die = uniforms(self.part.seed, "scripted_judge", name, task.prompt, text, draw, count=1)[0]
+        die = uniforms(self.part.seed, "scripted_judge", *question, count=1)[0]
         if len(matrix) == levels:
-            heap = 0.0
-            for said, chance in enumerate(matrix[level]):
-                heap += chance
-                if die < heap:
-                    return said
-            return levels - 1
+            return min(levels - 1, sum(die >= heap for heap in accumulate(matrix[level])))
         if len(matrix) != 2:
             raise JudgeTrouble(f"scripted judge has a matrix for {len(matrix)} choices, not {levels}")
         right = int(share >= 0.5)
@@ -160,4 +182,5 @@ class ScriptedClient:
     def close(self) -> None:
         """End the verifiers."""
         for source in (self._truth, *self._checks.values()):
-            source.close()
+            if source is not None:
+                source.close()

@@ -25,8 +25,8 @@ class SpecProblem(ValueError):
 class SpecChecks(Verifier):
     """The share of the task's checks, `info["checks"]`, and of `common` ones that hold.
 
-    Each is the source of a function `def check(response) -> bool`. They run in the killable workers of all reward code, without network: whoever writes them can slow a run down, and
-    should be trusted as far as a reward function is.
+    Each is the source of a function `def check(response) -> bool`. They run in the killable workers of all reward
+    code, without network: whoever writes them can slow a run down, and should be trusted as far as a reward function.
     """
 
     key: str = CHECKS

@@ -11,8 +11,10 @@ from functools import lru_cache
 
 from critica.rewards.judges import Check
 from critica.rewards.math_answers import BOXED, HASHES, final_answer, tidy
-from critica.rewards.math_forms import Form, read_form, same
+from critica.rewards.math_forms import read_form
 from critica.rewards.math_ring import Unreadable
+from critica.rewards.math_same import same
+from critica.rewards.math_shapes import Form
 from critica.rewards.wire import TaskView
 
 

@@ -13,8 +13,8 @@ def token_spans(trajectory: Trajectory, spans: Sequence[TextSpan], decode: Decod
     """The spans of the sampled text as spans of the trajectory's tokens: those whose characters they touch.
 
     A token is taken to write what the text grows by with it, so one character of several tokens belongs to the last
-    of them. A span over several turns ends with the last it reaches; one of no token (a separator alone) belongs to
-    the token before. Raises ValueError for a span that ends behind the text.
+    of them. A span over several turns ends with the last it reaches; the separator between turns belongs to the
+    first token of the next. Raises ValueError for a span that ends behind the text.
     """
     if not spans:
         return ()

@@ -116,7 +116,7 @@ def assemble(recipe: Recipe) -> Assembly:
     supervision = Supervision(source, noise, recipe.seed, recipe.failures, correction=correction)
     forecaster = critic if isinstance(critic, Forecasts) else NoForecast()
     allocator = Allocator(recipe.budget, forecaster, *recipe.summed_range(scales_of(source)))
-    return Assembly(environment, source, supervision, state, learner, allocator, recipe.idle_corrections())
+    return Assembly(environment, source, supervision, state, learner, allocator, recipe.idle_corrections(len(scales_of(source))))
 
 
 def refuse_wider_scope(recipe: Recipe, source: RewardSource) -> None:

@@ -6,7 +6,6 @@ from critica.critics.base import CriticPart
 from critica.critics.generative import GenerativeCritic
 from critica.critics.language import StatedValue
 from critica.critics.preference_models import PreferenceModels
-from critica.policies.shape import ModelShape
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from critica.records.checks import NonFiniteNumbers
 from critica.records.protocols import Stateful
 from critica.records.supervision import Reward, Scored
 from critica.records.words import Group
+from critica.rewards.base import scales_of
 from critica.rollout.continuations import Invented
 from critica.rollout.place import place
 from critica.rollout.samples import collect
@@ -144,8 +145,9 @@ def invented_update(assembly: Assembly, recipe: Recipe, groups: tuple[Group, ...
     state, source = assembly.state, assembly.source
     odd = [row % 2 == 1 for row in range(batch.rows)]
     rewards = tuple(
-        Reward(source.name, name, Scored(source.high if up else source.low))
+        Reward(scale.name, name, Scored(scale.high if up else scale.low))
         for name, up in zip(batch.trajectory_ids, odd, strict=True)
+        for scale in scales_of(source)
     )
     evidence = state.observer.observe(groups, batch, Invented())
     told = place(rewards, batch, evidence, recipe.placement, source)

@@ -1,6 +1,7 @@
 """Pairs of answers as points, for a probe that was never taught by them: letters, or states of an untouched model."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -33,7 +34,7 @@ def pair_differences(pairs: Sequence[Pair], features: str = LETTERS, cells: int 
 def _states(pairs: Sequence[Pair], answers: Sequence[str], path: str, cells: int) -> Float[Tensor, "Q D"]:
     model, tokenizer = open_model(path, "float32", headless=True), open_tokenizer(path)
     readings = [read_text(tokenizer, pairs[i // 2].prompt, answer) for i, answer in enumerate(answers)]
-    points = torch.zeros(len(answers), int(model.config.hidden_size))  # type: ignore[arg-type]
+    points = torch.zeros(len(answers), cast(int, model.config.hidden_size))
     for rows in buckets([len(reading.token_ids) for reading in readings], cells):
         ids, mask = padded([readings[i] for i in rows], int(tokenizer.pad_token_id or 0))
         states = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state

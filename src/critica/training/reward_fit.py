@@ -235,7 +235,12 @@ def _finish(fit: Fit, out: Path, file: PairFile, model: str, kind: RewardKind, f
     _put(fit, fit.best)
     pairs = [fit.pairs[row] for row in fit.held_out]
     margins = read_margins(score_answers(fit.network, _of(fit, fit.held_out), fit.plan.tokens_per_batch))
-    readings = read_slices(margins, pairs, slices_of(pairs, kind.slices), fit.plan.seed)
+    place = {row: k for k, row in enumerate(fit.held_out)}
+    slices = {
+        name: inside for name, rows in slices_of(fit.pairs, kind.slices).items()
+        if (inside := [place[row] for row in rows if row in place])
+    }  # fmt: skip
+    readings = read_slices(margins, pairs, slices, fit.plan.seed)
     best = fit.best_judgment
     report = {
         "pairs": file.path, "pairs_sha256": file.sha256, "model": model, "kind": asdict(kind),

@@ -11,6 +11,7 @@ from critica.functional.random import uniforms
 from critica.records.words import EMPTY, Message, Role
 
 MOST_VALUES = 20  # a column with more values than this cuts no slices
+LEAST_PAIRS = 5  # nor does one with fewer pairs a value, on the average: it names rows
 NAMES = ("prompt", "chosen", "rejected")
 
 
@@ -103,7 +104,7 @@ def _reason(error: Exception) -> str:
 
 
 def slices_of(pairs: Sequence[Pair], columns: Sequence[str] = ()) -> dict[str, list[int]]:
-    """`column=value` -> which pairs, for these columns; by default for all with 2 to 20 values.
+    """`column=value` -> which pairs, for these columns; by default for all with 2 to 20 values of five pairs or more.
 
     Raises `BadPairs` for a column that no pair has.
     """
@@ -117,7 +118,8 @@ def slices_of(pairs: Sequence[Pair], columns: Sequence[str] = ()) -> dict[str, l
         for index, pair in enumerate(pairs):
             if name in pair.columns:
                 values.setdefault(pair.columns[name], []).append(index)
-        if columns or 2 <= len(values) <= MOST_VALUES:
+        enough = sum(map(len, values.values())) >= LEAST_PAIRS * len(values)
+        if columns or (2 <= len(values) <= MOST_VALUES and enough):
             found |= {f"{name}={value}": rows for value, rows in sorted(values.items())}
     return found
 

@@ -30,8 +30,24 @@ LEARNING = (
     Chart("Entropy", "How undecided the policy is at each token.", (("policy/entropy", "entropy"),), True),
     Chart("Answer length", "Sampled tokens of right and wrong answers.",
           (("length/correct", "right"), ("length/wrong", "wrong")), True),
-    Chart("Clipping and flips", "Tokens where clipping binds; trajectories whose reward noise changed.",
-          (("policy/clip_fraction", "clipped tokens"), ("noise/flipped_share", "flipped rewards")), True),
+    Chart("Clipping", "Trained tokens where clipping binds.", (("policy/clip_fraction", "clipped tokens"),), True),
+)  # fmt: skip
+SUPERVISION = (
+    Chart("Errors of what was said", "Against the truth, which is known only where noise was put in on purpose.",
+          (("noise/false_positives", "wrong said right"), ("noise/false_negatives", "right said wrong"),
+           ("noise/flipped_share", "changed by noise")), True),
+    Chart("What the correction made of it", "Mean distance from the clean reward, before and after.",
+          (("correction/error_said", "said"), ("correction/error_told", "told")), True),
+    Chart("Rates it reckons with", "Estimated or stated rates of errors.",
+          (("correction/false_positives", "false positives"), ("correction/false_negatives", "false negatives"),
+           ("correction/exchanged_groups", "exchanged groups")), True),
+    Chart("Signal left", "Youden's J of the channel; from audits with its 95% interval.",
+          (("correction/signal", "J"), ("correction/signal_low", "low"), ("correction/signal_high", "high"))),
+    Chart("In favor of length", "Correlation of an answer's length with what was told, and with the truth.",
+          (("noise/length_correlation", "told"), ("noise/length_correlation_clean", "clean"))),
+    Chart("Hacking gap", "How much better answers were said to be than they are.", (("noise/hacking_gap", "gap"),)),
+    Chart("Without a verdict", "Answers that no source judged; sources that failed.",
+          (("reward/unknown", "no verdict"), ("reward/failed", "failed")), True),
 )  # fmt: skip
 CRITIC = (
     Chart("Explained variance", "1 is perfect, 0 is as good as a constant, below 0 is worse.",

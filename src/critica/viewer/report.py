@@ -14,11 +14,12 @@ from critica.store.files import write_whole
 from critica.store.laws import LEVELS
 from critica.store.run_folder import RunFolder, StepMetrics
 from critica.viewer.calibration import CriticPicture, picture_critic
-from critica.viewer.curves import CRITIC, LEARNING, draw, stride_for
+from critica.viewer.curves import CRITIC, LEARNING, SUPERVISION, draw, stride_for
 from critica.viewer.rollouts import ShownRollout, pick_rollouts
 from critica.viewer.summary import Tile, glossary_rows, ledger_rows, percent, tiles
 
 DIGITS = 5
+LAST_STEPS = 10  # of which a sentence speaks
 
 
 def write_report(run_path: Path | str) -> Path:
@@ -47,6 +48,7 @@ def render_report(run: RunFolder) -> str:
         "TILES": "".join(_tile(item) for item in tiles(run, lines, differences, reports)),
         "EVALUATIONS": _evaluations(reports, differences),
         "SMOOTHING": _smoothing(len(lines)),
+        "SUPERVISION_NOTE": escape(supervision_note(lines)),
         "CRITIC_NOTE": escape(_critic_note(picture)),
         "LEDGER": _ledger(run),
         "GLOSSARY": _glossary(lines),
@@ -57,6 +59,26 @@ def render_report(run: RunFolder) -> str:
     }
     pieces = _asset("report.html").split("%%")
     return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
+
+
+def supervision_note(lines: tuple[StepMetrics, ...]) -> str:
+    """How far what was said, and what was told, lay from the truth over the last steps, in a sentence."""
+    last = lines[-LAST_STEPS:]
+
+    def mean(name: str) -> float:
+        found = [value for line in last if not math.isnan(value := line.get(name))]
+        return math.fsum(found) / len(found) if found else math.nan
+
+    said, told, flipped = mean("correction/error_said"), mean("correction/error_told"), mean("noise/flipped_share")
+    if not math.isnan(told):
+        return (
+            f"Over the last {len(last)} steps what was said lay {said:.3f} from the truth on average, and what training"
+            f" was told after the correction {told:.3f}. A correction without bias may lie further away than what was"
+            " said: it trades the systematic error for spread."
+        )
+    if flipped > 0:
+        return f"Noise on purpose changed {100 * flipped:.0f}% of the rewards of the last {len(last)} steps."
+    return "No noise was put in on purpose, so the truth is what the source said: errors of its own do not show here."
 
 
 def _asset(name: str) -> str:
@@ -74,6 +96,7 @@ def _page_data(
         "middle": (steps[0] + steps[-1]) / 2 if steps else 0,
         "levels": LEVELS,
         "learning": [asdict(chart) for chart in draw(LEARNING, lines, stride)],
+        "supervision": [asdict(chart) for chart in draw(SUPERVISION, lines, stride)],
         "critic": [asdict(chart) for chart in draw(CRITIC, lines, stride)],
         "picture": asdict(picture),
         "rollouts": [_rollout(rollout) for rollout in rollouts],

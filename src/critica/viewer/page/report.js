@@ -68,6 +68,7 @@ function unfolding(home, c) {
   });
 }
 curves(document.getElementById('learning'), data.learning);
+curves(document.getElementById('supervision'), data.supervision);
 curves(document.getElementById('critic'), data.critic);
 calibration(document.getElementById('critic'), data.picture);
 unfolding(document.getElementById('critic'), data.picture);

@@ -1,0 +1,181 @@
+"""The slow judge bench: what a judge that takes its time costs a training step beyond its own critical path.
+
+A delay server on loopback answers each question after so many seconds. The same run is done with no delay and with
+it: the judge says the same, so the two write the same tokens, and a step of one differs from the same step of the
+other by the waiting alone. Critical path of a step: the undelayed step, and as many delays as its questions have waves
+of `concurrency`.
+"""
+
+import json
+import math
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from critica.benches.base import Bench, Order, say
+from critica.benches.machine import machine_facts
+from critica.environments.arithmetic import Arithmetic
+from critica.recipes.base import Checkpoints, Recipe, Safety, Sampling
+from critica.recipes.catalogue import RECIPES
+from critica.recipes.config import apply_sets
+from critica.rewards.judge_base import Asking
+from critica.rewards.judge_criteria import Criterion
+from critica.rewards.judge_http import HttpJudge
+from critica.rewards.judge_reward import JudgeReward
+from critica.rewards.judge_server import JudgeServer
+from critica.rewards.scripted_judge import ScriptedJudge
+from critica.rewards.workers import WorkerLimits
+from critica.training.progress import Silent
+
+if TYPE_CHECKING:
+    from critica.records.run import StepRecord
+
+CEILING = 1.1
+RIGHT = Criterion("right", "Is the final number right?")
+
+
+@dataclass(frozen=True, slots=True)
+class SlowJudgeSettings:
+    """`steps` of prompts x samples answers, judged with each bound of `concurrency`; the first step is not counted."""
+
+    delay_seconds: float = 2.0
+    concurrency: tuple[int, ...] = (8, 32)
+    prompts: int = 4
+    samples: int = 8
+    steps: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.delay_seconds <= 0 or self.steps < 2 or min(self.concurrency, default=0) < 1:
+            raise ValueError("delay_seconds must be above 0, steps at least 2, and every concurrency at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: when it was done, in seconds since the run began, and how many questions were asked until then."""
+
+    end: float
+    questions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One step with the delay beside the same step without it."""
+
+    concurrency: int
+    step: int
+    questions: int
+    undelayed_seconds: float
+    waiting_seconds: float  # waves of questions times the delay
+    seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """Seconds over the critical path."""
+        return self.seconds / (self.undelayed_seconds + self.waiting_seconds)
+
+
+class Watch(Silent):
+    """Notes when each step is done."""
+
+    def __init__(self, server: JudgeServer) -> None:
+        self.server, self.start, self.steps = server, perf_counter(), [Step(0.0, 0)]
+
+    def step(self, record: "StepRecord") -> None:
+        self.steps.append(Step(perf_counter() - self.start, len(self.server.seen)))
+
+
+def recipe_of(settings: SlowJudgeSettings, url: str, concurrency: int) -> Recipe:
+    """GRPO on worked arithmetic, told what the judge at this address says."""
+    asking = Asking(concurrency=concurrency, batch_seconds=3600.0, call_seconds=60.0 + settings.delay_seconds)
+    return replace(
+        RECIPES["grpo"], name="slow_judge", environment=Arithmetic(1, max_new_tokens=24),
+        reward=JudgeReward(HttpJudge(url, "scripted"), (RIGHT,), asking=asking),
+        sampling=Sampling(settings.prompts, settings.samples), steps=settings.steps, seed=settings.seed, threads=1,
+        checkpoint=Checkpoints(every=10**6, keep=1), safety=Safety(rehearsal=False),
+    )  # fmt: skip
+
+
+def run_once(settings: SlowJudgeSettings, delay: float, concurrency: int, place: Path) -> list[Step]:
+    """Every step's end of one run; the first entry is its beginning."""
+    from critica.training.run import train
+
+    judge = ScriptedJudge(delay_seconds=delay).build(Arithmetic(1).build(settings.seed), WorkerLimits())
+    with JudgeServer(judge) as server:
+        watch = Watch(server)
+        train(recipe_of(settings, server.url, concurrency), place, reporter=lambda steps, done: watch)
+    judge.close()
+    return watch.steps
+
+
+def compare(quick: list[Step], slow: list[Step], settings: SlowJudgeSettings, concurrency: int) -> list[Reading]:
+    """Step by step. Raises ValueError if the two runs did not ask the same."""
+    if [step.questions for step in quick] != [step.questions for step in slow]:
+        raise ValueError("the run with the delay asked other questions than the one without: nothing can be compared")
+    readings = []
+    for number in range(2, len(slow)):
+        asked = slow[number].questions - slow[number - 1].questions
+        waiting = math.ceil(asked / concurrency) * settings.delay_seconds
+        seconds = [run[number].end - run[number - 1].end for run in (quick, slow)]
+        readings.append(Reading(concurrency, number, asked, seconds[0], waiting, seconds[1]))
+    return readings
+
+
+def run_slow_judge(order: Order) -> Path:
+    """Both runs for every bound, then slow_judge.json and slow_judge.md."""
+    settings = apply_sets(SlowJudgeSettings(), order.settings, {})
+    readings: list[Reading] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for concurrency in settings.concurrency:
+            runs = [
+                run_once(settings, delay, concurrency, Path(folder) / f"{concurrency}-{name}")
+                for name, delay in (("quick", 0.0), ("slow", settings.delay_seconds))
+            ]
+            readings += compare(*runs, settings, concurrency)
+            ratio = median(reading.ratio for reading in readings if reading.concurrency == concurrency)
+            say(f"  {concurrency} at once: {ratio:.3f} of the critical path")
+    return write(order, settings, readings)
+
+
+def write(order: Order, settings: SlowJudgeSettings, readings: list[Reading]) -> Path:
+    """The raw readings and the page."""
+    machine = machine_facts(1)
+    content = {
+        "command": "critica bench slow_judge", "machine": machine, "settings": asdict(settings),
+        "ceiling": CEILING, "readings": [asdict(reading) for reading in readings],
+    }  # fmt: skip
+    order.out.mkdir(parents=True, exist_ok=True)
+    (order.out / "slow_judge.json").write_text(json.dumps(content, indent=1) + "\n")
+    rows = []
+    for concurrency in settings.concurrency:
+        own = [reading for reading in readings if reading.concurrency == concurrency]
+        middle = [
+            median(getattr(reading, name) for reading in own)
+            for name in ("questions", "undelayed_seconds", "waiting_seconds", "seconds", "ratio")
+        ]
+        shown = f"{middle[0]:.0f} | {middle[1]:.2f} | {middle[2]:.2f} | {middle[3]:.2f} | {middle[4]:.3f}"
+        rows.append(f"| {concurrency} | {shown} | {'pass' if middle[4] <= CEILING else 'FAIL'} |")
+    page = order.out / "slow_judge.md"
+    page.write_text(
+        "# What a slow judge costs a step\n\n"
+        f"Made by `critica bench slow_judge`: {settings.steps - 1} steps of {settings.prompts} prompts x"
+        f" {settings.samples} answers of the shipped policy on worked arithmetic, judged over loopback by a server that"
+        f" takes {settings.delay_seconds:g} s for each answer; medians over steps, seed {settings.seed},"
+        f" {machine['processor']}, commit {machine['commit']}. Waiting is the number of waves of questions times the"
+        f" delay; promised: a step takes at most {CEILING} of the step without a delay and the waiting together. Equal"
+        " answers to a prompt are asked about once.\n\n"
+        "| at once | questions | step without delay, s | waiting, s | step, s | ratio | |\n|---|---|---|---|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n\nJudging begins when all answers of a round are written: what a step could gain beyond this is the smaller"
+        " of its writing and its waiting.\n"
+    )
+    return page
+
+
+SLOW_JUDGE = Bench(
+    "slow_judge", "what a slow judge costs a step beyond its critical path", SlowJudgeSettings, run_slow_judge,
+    ("delay_seconds=0.5", "concurrency=[8]", "steps=3"),
+)  # fmt: skip
