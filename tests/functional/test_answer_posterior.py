@@ -89,7 +89,8 @@ def test_it_is_bayes_rule(size, channel):
 def test_two_answers_told_right_betray_an_exchanged_group():
     """Five say 7 and are told wrong, three say three other things and are told right: at most one of them can be."""
     answers = Answers(
-        torch.tensor([[5.0, 1.0, 1.0, 1.0]], dtype=torch.float64), torch.tensor([[0.0, 1.0, 1.0, 1.0]], dtype=torch.float64),
+        torch.tensor([[5.0, 1.0, 1.0, 1.0]], dtype=torch.float64),
+        torch.tensor([[0.0, 1.0, 1.0, 1.0]], dtype=torch.float64),
         torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.long),
     )  # fmt: skip
     chances, exchanged = chance_right(answers, AnswerModel(Channel(0.01, 0.01, 0.4), ((1.0, 1.0),)))

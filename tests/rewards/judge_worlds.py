@@ -8,10 +8,10 @@ from critica.rewards.base import ScoreRequest
 from critica.rewards.judge_base import Asking, JudgePart, JudgeReply, JudgeTrouble
 from critica.rewards.judge_panel import Panel
 from critica.rewards.judge_text import sections_of
-from critica.rewards.verifiers import Numeric, RegexExtract
+from critica.rewards.verifiers import Numeric
 
 ENVIRONMENT = Arithmetic(1).build(0)
-NUMBER = RegexExtract(r"(-?\d+)\D*$", Numeric())
+NUMBER = Numeric()
 QUICK = Asking(concurrency=4, call_seconds=5.0, batch_seconds=20.0, retries=2, backoff_seconds=0.01)
 
 

@@ -47,7 +47,9 @@ def said_of(
     rewards = []
     for one in made:
         for trajectory, value in zip(one.trajectories, groups[one.key], strict=True):
-            outcome = Abstained("?") if value is None else Scored(float(value)) if isinstance(value, int | float) else value
+            outcome = (
+                Abstained("?") if value is None else Scored(float(value)) if isinstance(value, int | float) else value
+            )
             rewards.append(Reward(scale.name, trajectory.trajectory_id, outcome, spans=spans))
     return Said(rewards, made, scale, step, seed, lambda source, items: verdicts_of(source, items))
 

@@ -92,6 +92,26 @@ def test_a_partial_journal_asks_whole_groups_again_and_single_answers_alone(tmp_
     assert step.asked[1] == ["0.0", "0.1", "1.0", "1.1"]
 
 
+def test_what_a_source_remembers_comes_back_with_its_answers(tmp_path):
+    """A step done again asks nobody, and its memory is what it was; a torn journal asks about everything."""
+    journal = StepJournal(tmp_path / "journal", tmp_path)
+    asked = items("0.0", "0.1", "1.0")
+    source = Named("judge", Verdict((Scored(1.0),)))
+    ask(source, asked[:2], journal, 1)
+    ask(source, asked[2:], journal, 1)
+    assert source.memory == 3
+    again = Named("judge", Verdict((Scored(0.0),)))
+    assert ask(again, asked[:2], journal, 1) == [Verdict((Scored(1.0),))] * 2
+    assert (again.memory, again.seen) == (2, [])
+    ask(again, asked[2:], journal, 1)
+    assert (again.memory, again.seen) == (3, [])
+    lines = journal.path_of(1).read_text().splitlines(keepends=True)
+    journal.path_of(1).write_text(lines[0])
+    torn = Named("judge", Verdict((Scored(1.0),)))
+    ask(torn, asked[:2], journal, 1)
+    assert torn.memory == 2 and len(torn.seen) == 2
+
+
 def test_a_verdict_comes_back_from_the_journal_as_it_was_said():
     verdict = Verdict(
         (Scored(1 / 3, 0.7), Abstained("?"), Failed("it broke")), {"rubric/a": 0.1}, (TextSpan(0, 3, 0.1, 2),), 0.25
@@ -225,7 +245,7 @@ class Named(VerdictSource):
     name: str
     said: Verdict
     scales: tuple = (RIGHT,)
-    memory: int = 0
+    memory: int = 0  # how many answers it has judged
     needs: frozenset | None = None
     seen: list = field(default_factory=list)
 

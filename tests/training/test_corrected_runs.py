@@ -116,10 +116,10 @@ def books_and_files(run, last):
     assert "correction/objective/new/false_positives" in last and "reward/source/short" in last
     table = read_rollouts(run, 4)
     assert table.num_rows == 12
-    rewards = [name for name in table.column_names if "reward" in name]
-    assert rewards
-    page = write_report(run).read_text()
-    assert "<html" in page and "novelty" in page
+    states, told = table["outcome_state"].to_pylist(), table["reward_told"].to_pylist()
+    assert states.count("abstained") == counted["failed"] and states.count("scored") == 12 - counted["failed"]
+    assert [value is None for value in told] == [state == "abstained" for state in states]
+    assert "</html>" in write_report(run).read_text()
 
 
 def test_a_correction_that_changes_nothing_is_said_in_the_plan_and_at_the_start(small):

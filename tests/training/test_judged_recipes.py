@@ -38,14 +38,14 @@ def folder(tmp_path_factory):
 def made(folder, tmp_path):
     """A recipe of the catalogue on rows of a task file, its judge knowing what is right there."""
 
-    def make(name, steps=12, **changes):
+    def make(name, steps=20, **changes):
         tasks = tmp_path / "tasks.jsonl"
         rows = [{"prompt": f"copy {i:05b}: ", "answer": "1", "text": SOURCE} for i in range(PROMPTS)]
         tasks.write_text("".join(json.dumps(row) + "\n" for row in rows))
         recipe = RECIPES[name]
         if hasattr(recipe.reward, "judge"):
             changes = {"judge": replace(recipe.reward.judge, truth=FIRST)} | changes
-        learner = replace(recipe.learner, policy=Adam(1e-2), critic=Adam(1e-2, head_factor=2.0))
+        learner = replace(recipe.learner, policy=Adam(2e-3), critic=Adam(1e-2, head_factor=2.0))
         return replace(
             recipe, policy=LocalPolicy(str(folder)), environment=TaskFile(str(tasks), max_new_tokens=5), seed=1,
             reward=replace(recipe.reward, **changes), learner=learner, sampling=Sampling(8, 8), steps=steps, threads=1,
@@ -76,8 +76,8 @@ CHANGES = {
 def test_what_the_judge_knows_is_learned_through_its_errors(name, made, tmp_path):
     assert isinstance(RECIPES[name].reward.judge, ScriptedJudge) and RECIPES[name].reward.judge.matrix[0][1] == 0.1
     train(made(name, **CHANGES[name]), tmp_path / "run")
-    before, after = right(tmp_path / "run", (1, 2)), right(tmp_path / "run", (11, 12))
-    assert before < 0.7 < 0.85 < after, (before, after)
+    before, after = right(tmp_path / "run", (1, 2)), right(tmp_path / "run", (19, 20))
+    assert before < 0.65 < 0.8 < after, (before, after)
 
 
 def test_a_source_is_carried_over_without_a_judge(made, tmp_path):
@@ -104,9 +104,7 @@ def test_criteria_that_evolve_are_the_same_after_a_crash(made, tmp_path):
     train(recipe, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "cut", reporter=lambda steps, done: Stops(3))
-    for step in (3, 4):
-        path = tmp_path / "cut" / "checkpoints" / f"step_{step}"
-        assert not path.exists()
+    assert (tmp_path / "cut" / "journal" / "step_3.jsonl").stat().st_size > 0
     resume(tmp_path / "cut")
     kept = [
         json.loads((tmp_path / run / "checkpoints" / "step_4" / "progress.json").read_text())

@@ -186,6 +186,18 @@ def test_poison_in_training_shows_in_its_slice_and_in_the_audit(model, tmp_path,
     assert audit_reward_model(out, pairs).same_file
 
 
+def test_the_bench_reads_a_fitted_folder(model, pairs, tmp_path, capsys):
+    out, items = tmp_path / "made", tmp_path / "items.jsonl"
+    fit_reward_model(pairs, model, out, RewardKind(), PLAN)
+    lines = [{"id": str(i), "subset": name, "prompt": f"ask {900 + i}", "chosen": [f"{good} 7. Yes"],
+              "rejected": [f"{bad} {k}. Yes" for k in (7, 8, 9)]}
+             for i, (name, (good, bad)) in enumerate((*WORDS.items(), ("a", WORDS["a"][::-1])))]  # fmt: skip
+    items.write_text("\n".join(map(json.dumps, lines)))
+    assert main(["reward", "bench", str(out), "--items", str(items), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {s["name"]: s["score"] for s in report["subsets"]} == {"a": 0.5, "b": 1.0} and report["score"] == 0.75
+
+
 def test_slices_by_hand():
     pairs = [*read_pairs_of([("a", 1), ("a", 1), ("a", 2), ("b", 3), ("b", 4)])]
     margins = torch.tensor([2.0, -1.0, 3.0, 0.0, -2.0])

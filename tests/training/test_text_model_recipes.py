@@ -1,5 +1,6 @@
 """CME, TRACE and CorVer as recipes: small runs on the tiny policy, and the token ablation of CorVer."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 from critica.advantages.outcome import Outcome
 from critica.advantages.token_reward import TokenReward
 from critica.critics.counted import GroupMeanCritic
+from critica.functional.trace import LABELS
 from critica.recipes.catalogue import PARTS, RECIPES
 from critica.recipes.config import apply_sets
 from critica.records.arrays import RewardBatch, TokenBatch
@@ -16,12 +18,14 @@ from critica.records.evidence import Evidence
 from critica.records.supervision import Reward, Scale, Scored, SpanScore
 from critica.rewards.corver import CorVer
 from critica.rewards.cross_entropy_source import CrossEntropy
+from critica.rewards.noise import NoNoise
 from critica.rewards.trace_source import Trace
 from critica.rewards.verifiers import EnvironmentScorer
 from critica.rollout.place import Placement, place
 from critica.store.run_folder import RunFolder
 from critica.training.run import train
 from policies.policies_fixtures import token_batch
+from rewards.tiny_judges import tiny_folder as judge_folder
 
 
 def batch_of_four() -> TokenBatch:
@@ -52,7 +56,10 @@ WORTHS = ((0.1, -0.3, 0.1), (0.1, 0.1, 0.0, 0.0), (-0.3, 0.1), (-0.1, -0.1, -0.1
 
 
 def test_tokens_and_the_scalar_have_the_same_mass_and_only_tokens_know_where():
-    """A_t = (judge + worth_t - mean of R) / (std of R + 1e-4); its mean over an answer is the scalar's advantage."""
+    """A_t = (judge + worth_t - mean of R) / (std of R + 1e-4); its mean over an answer is the scalar's advantage.
+
+    The second prompt's answers are worth the same, one with a good and a bad sentence.
+    """
     batch = batch_of_four()
     fine, coarse = told_of(batch, True), told_of(batch, False)
     assert torch.allclose(fine.total, coarse.total) and torch.allclose(fine.paid.sum(-1), coarse.paid.sum(-1))
@@ -62,7 +69,8 @@ def test_tokens_and_the_scalar_have_the_same_mass_and_only_tokens_know_where():
     returns = [judged + sum(worths) / len(worths) for judged, worths in zip(JUDGED, WORTHS, strict=True)]
     for n in range(4):
         pair = torch.tensor(returns[n // 2 * 2 : n // 2 * 2 + 2], dtype=torch.float64)
-        expected = [(JUDGED[n] + worth - float(pair.mean())) / (float(pair.std()) + 1e-4) for worth in WORTHS[n]]
+        scale = float(pair.std()) + 1e-4 if n < 2 else 1.0  # the second prompt's answers have one R: not scaled
+        expected = [(JUDGED[n] + worth - float(pair.mean())) / scale for worth in WORTHS[n]]
         own = tokens.advantage[n][batch.sampled_mask[n]]
         assert own.tolist() == pytest.approx(expected, abs=1e-4)
         assert float(own.mean()) == pytest.approx(float(scalar.advantage[n][batch.sampled_mask[n]].mean()), abs=1e-4)
@@ -78,16 +86,25 @@ def weights(run, step):
     return load_file(run / "checkpoints" / f"step_{step}" / "policy" / "model.safetensors")
 
 
+def classifier_folder(folder):
+    """A random sentence classifier: what an untrained policy writes has no phrase of the list, and all alike."""
+    judge_folder(folder, family="Bert", labels=8)
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = {str(i): name for i, name in enumerate(LABELS)}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
 CHANGES = {
-    "cme": lambda folder: CrossEntropy(str(folder), low=-40.0),
-    "trace": lambda folder: Trace(),
-    "corver": lambda folder: CorVer(),
+    "cme": lambda folder, here: CrossEntropy(str(folder), low=-40.0),
+    "trace": lambda folder, here: Trace(classifier=str(classifier_folder(here))),
+    "corver": lambda folder, here: CorVer(),
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_recipe_moves_the_policy_and_tells_what_its_source_says(name, small, tiny_folder, tmp_path):
-    recipe = small(name, reward=CHANGES[name](tiny_folder), steps=2)
+    recipe = small(name, reward=CHANGES[name](tiny_folder, tmp_path / "other"), noise=NoNoise(), steps=2)
     train(recipe, tmp_path / "run")
     start = load_file(tiny_folder / "model.safetensors")
     end = weights(tmp_path / "run", 2)
@@ -97,6 +114,16 @@ def test_a_recipe_moves_the_policy_and_tells_what_its_source_says(name, small, t
     told = [row["reward_told"] for row in table]
     if name == "cme":
         assert all(-40.0 <= value <= 40.0 for value in told) and len(set(told)) > 3
+
+
+def test_cme_writes_what_the_other_model_expects(small, tmp_path):
+    """Another random model's likelihood of the answers rises, from the mean of the first steps to that of the last."""
+    other = judge_folder(tmp_path / "other", kind="ForCausalLM", seed=9)
+    train(small("cme", reward=CrossEntropy(str(other), low=-60.0), noise=NoNoise(), steps=24), tmp_path / "run")
+    store = RunFolder.open(tmp_path / "run")
+    told = [[row["reward_told"] for row in store.rollouts(step).to_pylist()] for step in (1, 2, 3, 4, 21, 22, 23, 24)]
+    first, last = (sum(sum(rows) for rows in part) / 48 for part in (told[:4], told[4:]))
+    assert last > first + 0.5
 
 
 SETTINGS = ["reward=reward_model", "reward.path=rewards/mine", "reward.level=token"]

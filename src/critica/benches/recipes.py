@@ -52,7 +52,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType({"q_sharp": "guided"})
 # Recipes that fit a critic of steps first and then regress the policy toward what it says: that takes them longer.
 SLOWER: Mapping[str, int] = MappingProxyType({"q_sharp": 3, "direct_advantage": 3, "align_distil": 3})
 # Recipes that are a reward: it reads what this game's tasks do not hold. See `UNSHOWN` of tests/matrix/test_recipes.py.
-OTHER_TASKS = frozenset(("rewarding_doubt", "mul_dim_if", "post_time", "distraction_if"))
+OTHER_TASKS = frozenset(("rewarding_doubt", "mul_dim_if", "post_time", "distraction_if", "cme", "sg_srl"))
 GUIDED_ROUNDS = 20  # steps whose answers are counted for a guided return
 
 

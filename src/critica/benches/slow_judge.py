@@ -130,11 +130,11 @@ def run_slow_judge(order: Order) -> Path:
     readings: list[Reading] = []
     with tempfile.TemporaryDirectory() as folder:
         for concurrency in settings.concurrency:
-            runs = [
+            quick, slow = (
                 run_once(settings, delay, concurrency, Path(folder) / f"{concurrency}-{name}")
                 for name, delay in (("quick", 0.0), ("slow", settings.delay_seconds))
-            ]
-            readings += compare(*runs, settings, concurrency)
+            )
+            readings += compare(quick, slow, settings, concurrency)
             ratio = median(reading.ratio for reading in readings if reading.concurrency == concurrency)
             say(f"  {concurrency} at once: {ratio:.3f} of the critical path")
     return write(order, settings, readings)
@@ -167,10 +167,12 @@ def write(order: Order, settings: SlowJudgeSettings, readings: list[Reading]) ->
         f" {machine['processor']}, commit {machine['commit']}. Waiting is the number of waves of questions times the"
         f" delay; promised: a step takes at most {CEILING} of the step without a delay and the waiting together. Equal"
         " answers to a prompt are asked about once.\n\n"
-        "| at once | questions | step without delay, s | waiting, s | step, s | ratio | |\n|---|---|---|---|---|---|---|\n"
+        "| at once | questions | step without delay, s | waiting, s | step, s | ratio | |\n"
+        + "|---" * 7
+        + "|\n"
         + "\n".join(rows)
-        + "\n\nJudging begins when all answers of a round are written: what a step could gain beyond this is the smaller"
-        " of its writing and its waiting.\n"
+        + "\n\nJudging begins when all answers of a round are written: what a step could gain beyond this is the"
+        " smaller of its writing and its waiting.\n"
     )
     return page
 

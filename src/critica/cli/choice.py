@@ -37,7 +37,7 @@ class Choice:
     # Reward noise on the training split: none, or flip:RATE:UNIT with unit sample, group, prompt or batch, ….
     noise: Annotated[str, arg(metavar="SPEC", help_behavior_hint="")] = ""
 
-    # What to make of verdicts that may be wrong: none, posterior, backward:0.2/0.1, audit:0.1, ….
+    # What to make of verdicts that may be wrong: none, answer_posterior, posterior, backward:0.2/0.1, audit:0.1, ….
     correction: Annotated[str, arg(metavar="SPEC", help_behavior_hint="")] = ""
 
     # Change one value, e.g. critic.quantiles=32, critic=group_mean or critic=my_file.py:MyCritic.

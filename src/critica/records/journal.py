@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from critica.records.checks import require
@@ -12,12 +12,17 @@ from critica.records.words import EMPTY
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one source said about one trajectory. `digest` is of what it was asked, see `question_digest`."""
+    """What one source said about one trajectory. `digest` is of what it was asked, see `question_digest`.
+
+    `memory` is the source's state after this answer, of a source that has one; it stands with the last answer of each
+    time that it was asked.
+    """
 
     source: str
     trajectory_id: str
     digest: str
     verdict: Verdict
+    memory: Mapping[str, Any] = field(default_factory=lambda: EMPTY, hash=False)
 
     @property
     def failed(self) -> bool:
@@ -34,6 +39,8 @@ class Answer:
             line["spans"] = [[span.start, span.end, span.value, span.objective] for span in self.verdict.spans]
         if self.verdict.cost:
             line["cost"] = self.verdict.cost
+        if self.memory:
+            line["memory"] = dict(self.memory)
         return line
 
     @classmethod
@@ -46,7 +53,7 @@ class Answer:
             tuple(TextSpan(*span) for span in line.get("spans", ())),
             line.get("cost", 0.0),
         )
-        return cls(line["source"], line["trajectory_id"], line["digest"], verdict)
+        return cls(line["source"], line["trajectory_id"], line["digest"], verdict, line.get("memory", EMPTY))
 
 
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:

@@ -43,7 +43,7 @@ FORMS = (
     ", ".join(PLAIN)
     + ", numeric:TOLERANCE, regex:PATTERN, json_schema:FILE.json, doubt:log:REWARD, doubt:brier:REWARD,"
     " distraction:REWARD (REWARD is the verifier that decides what is right), judge:URL#MODEL, rubric:FILE.toml,"
-    " file.py:function"
+    " reward_model:FOLDER, cross_entropy:FOLDER, file.py:function"
 )
 
 
@@ -69,6 +69,14 @@ def parse_reward(spec: str) -> RewardConfig:
             from critica.rewards.rubric_files import read_judge, read_rubric  # with torch, which other rewards need not
 
             return read_judge(rest) if head == "judge" else read_rubric(rest)
+        if head == "reward_model" and rest:
+            from critica.rewards.reward_model import RewardModel  # with torch, too
+
+            return RewardModel(rest)
+        if head == "cross_entropy" and rest:
+            from critica.rewards.cross_entropy_source import CrossEntropy
+
+            return CrossEntropy(rest)
         rule, _, inner = rest.partition(":")
         if head == "doubt" and rule == "log" and inner:
             return ProperScoring("log", _inner(inner))

@@ -105,9 +105,7 @@ class CorpusIndex:
             postings = np.load(folder / "postings.npy", mmap_mode="r", allow_pickle=False)
             words = (folder / "words.txt").read_text().split("\n")
         except (OSError, ValueError) as error:
-            raise CorpusProblem(
-                f"{folder} holds no index of a corpus ({error}): delete it"
-            ) from error
+            raise CorpusProblem(f"{folder} holds no index of a corpus ({error}): delete it") from error
         if note.get("format") != FORMAT or len(words) + 1 != len(starts) or int(starts[-1]) != len(postings):
             raise CorpusProblem(f"the index at {folder} is of another format or half-written: delete it")
         places = {word: place for place, word in enumerate(words)}

@@ -4,16 +4,18 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NoReturn
 
+from critica.rewards.answer_posterior import AnswerPosterior
 from critica.rewards.correction_base import CorrectionPart, Uncorrected
 from critica.rewards.corrections import Appeal, AuditedValue, Backward, Forward, Soften
 from critica.rewards.posterior import Posterior
 from critica.rewards.rates import Audited, CorrectionProblem, Stated
 
 FORMS = (
-    "none; posterior (rates estimated from the verdicts), posterior:0.2:group, posterior:0.2:sample or"
-    " posterior:0.3/0.1:sample (rates stated); backward:0.2/0.1 (false positives/negatives), backward:audit:0.05"
-    " (rates from audits of that share); forward:0.1; audit:0.2 (that share is checked); appeal:0.5 (that share of the"
-    " low verdicts is checked again); soften:0.1; others have fields of their own (--set correction=winsorize)"
+    "none; answer_posterior (siblings' answers and verdicts together); posterior (rates estimated from the verdicts),"
+    " posterior:0.2:group, posterior:0.2:sample or posterior:0.3/0.1:sample (rates stated); backward:0.2/0.1 (false"
+    " positives/negatives), backward:audit:0.05 (rates from audits of that share); forward:0.1; audit:0.2 (that share"
+    " is checked); appeal:0.5 (that share of the low verdicts is checked again); soften:0.1; others have fields of"
+    " their own (--set correction=winsorize)"
 )
 
 
@@ -29,6 +31,12 @@ def _nothing(spec: str, rest: str) -> CorrectionPart:
     if rest or spec != "none":
         _refuse(spec, "nothing follows 'none'")
     return Uncorrected()
+
+
+def _answers(spec: str, rest: str) -> CorrectionPart:
+    if rest or spec.endswith(":"):
+        _refuse(spec, "nothing follows 'answer_posterior'; --set correction.exchanged_groups=0.2 states a rate")
+    return AnswerPosterior()
 
 
 def _backward(spec: str, rest: str) -> CorrectionPart:
@@ -52,6 +60,7 @@ def _posterior(spec: str, rest: str) -> CorrectionPart:
 READERS: Mapping[str, Callable[[str, str], CorrectionPart]] = MappingProxyType(
     {
         "none": _nothing,
+        "answer_posterior": _answers,
         "posterior": _posterior,
         "backward": _backward,
         "forward": lambda spec, rest: Forward(Stated(0.0, _share(spec, rest))),

@@ -157,7 +157,7 @@ class ScriptedClient:
     def _level(self, share: float, levels: int, question: tuple[str | int, ...]) -> int:
         """The level that is said where the true one is `share` of the way up."""
         level, matrix = round(share * (levels - 1)), self.part.matrix
-        die = uniforms(self.part.seed, "scripted_judge", *question, count=1)[0]
+        die = float(uniforms(self.part.seed, "scripted_judge", *question, count=1)[0])
         if len(matrix) == levels:
             return min(levels - 1, sum(die >= heap for heap in accumulate(matrix[level])))
         if len(matrix) != 2:

@@ -107,16 +107,16 @@ def assemble(recipe: Recipe) -> Assembly:
         policy, critic, recipe.objective, optimizers, schedule, recipe.seed, observer.kept, replay, author
     )
     control = recipe.control.build(ControlContext(critic, recipe.seed, policy))
-    correction = live_correction(
-        recipe.correction, environment, recipe.workers, recipe.said_scales(scales_of(source))
-    )
+    correction = live_correction(recipe.correction, environment, recipe.workers, recipe.said_scales(scales_of(source)))
     state = TrainingState(policy, critic, observer, optimizers, curriculum, source, control, replay, correction)
     limits = SampleLimits(limit, recipe.sampling.temperature)
     noise = bind(recipe.noise, NoiseContext(environment, source, policy.frozen_copy, limits))
     supervision = Supervision(source, noise, recipe.seed, recipe.failures, correction=correction)
     forecaster = critic if isinstance(critic, Forecasts) else NoForecast()
     allocator = Allocator(recipe.budget, forecaster, *recipe.summed_range(scales_of(source)))
-    return Assembly(environment, source, supervision, state, learner, allocator, recipe.idle_corrections(len(scales_of(source))))
+    return Assembly(
+        environment, source, supervision, state, learner, allocator, recipe.idle_corrections(len(scales_of(source)))
+    )
 
 
 def refuse_wider_scope(recipe: Recipe, source: RewardSource) -> None:

@@ -36,7 +36,7 @@ def _states(pairs: Sequence[Pair], answers: Sequence[str], path: str, cells: int
     readings = [read_text(tokenizer, pairs[i // 2].prompt, answer) for i, answer in enumerate(answers)]
     points = torch.zeros(len(answers), cast(int, model.config.hidden_size))
     for rows in buckets([len(reading.token_ids) for reading in readings], cells):
-        ids, mask = padded([readings[i] for i in rows], int(tokenizer.pad_token_id or 0))
+        ids, mask = padded([readings[i] for i in rows], cast(int, tokenizer.pad_token_id or 0))
         states = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         for n, i in enumerate(rows):
             own = states[n, readings[i].start - 1 : max(readings[i].start, readings[i].stop)].mean(0)
