@@ -199,6 +199,10 @@ TEXT_OF = {
     "several": '{use="several", sources=["exact", {use="numeric", tolerance=0.5}], names=["a", "b"]}',
     "each_objective": '{use="each_objective", corrections=["none", {use="backward", least=0.5}]}',
     "standardized": '{use="standardized", inner="outcome"}',
+    "reward_model": "reward_model:/models/judge",
+    "cross_entropy": "cross_entropy:/models/other",
+    "token_reward": '{use="token_reward", objective="right"}',
+    "worst_prompts": '{use="worst_prompts", inner="outcome"}',
     "reference_kl": '[{use="reference_kl", weight=0.5}]',
     "entropy": '[{use="entropy", bonus=0.5}]',
 }

@@ -38,17 +38,17 @@ def folder(tmp_path_factory):
 def made(folder, tmp_path):
     """A recipe of the catalogue on rows of a task file, its judge knowing what is right there."""
 
-    def make(name, steps=20, **changes):
+    def make(name, steps=14, **changes):
         tasks = tmp_path / "tasks.jsonl"
         rows = [{"prompt": f"copy {i:05b}: ", "answer": "1", "text": SOURCE} for i in range(PROMPTS)]
         tasks.write_text("".join(json.dumps(row) + "\n" for row in rows))
         recipe = RECIPES[name]
         if hasattr(recipe.reward, "judge"):
             changes = {"judge": replace(recipe.reward.judge, truth=FIRST)} | changes
-        learner = replace(recipe.learner, policy=Adam(2e-3), critic=Adam(1e-2, head_factor=2.0))
+        learner = replace(recipe.learner, policy=Adam(3e-3), critic=Adam(1e-2, head_factor=2.0))
         return replace(
             recipe, policy=LocalPolicy(str(folder)), environment=TaskFile(str(tasks), max_new_tokens=5), seed=1,
-            reward=replace(recipe.reward, **changes), learner=learner, sampling=Sampling(8, 8), steps=steps, threads=1,
+            reward=replace(recipe.reward, **changes), learner=learner, sampling=Sampling(4, 8), steps=steps, threads=1,
             checkpoint=Checkpoints(every=10**6, keep=1),
         )  # fmt: skip
 
@@ -76,7 +76,7 @@ CHANGES = {
 def test_what_the_judge_knows_is_learned_through_its_errors(name, made, tmp_path):
     assert isinstance(RECIPES[name].reward.judge, ScriptedJudge) and RECIPES[name].reward.judge.matrix[0][1] == 0.1
     train(made(name, **CHANGES[name]), tmp_path / "run")
-    before, after = right(tmp_path / "run", (1, 2)), right(tmp_path / "run", (19, 20))
+    before, after = right(tmp_path / "run", (1, 2)), right(tmp_path / "run", (13, 14))
     assert before < 0.65 < 0.8 < after, (before, after)
 
 
