@@ -182,3 +182,13 @@ def test_the_page_names_its_own_settings() -> None:
     settings = NoiseSettings(grid="sweep", noises=("inverse",))
     page = noise_page(MACHINE, settings, 3, [], [], {})
     assert "`critica bench noise --seeds 3 --set 'grid=\"sweep\"' --set 'noises=[\"inverse\"]'`" in page
+
+
+def test_who_gains_from_coin_tosses_is_named() -> None:
+    """The start is .3: .8, .81, .79 lie above it beyond their interval, .5, .1, .6 do not."""
+    found = board({**CLEAN, ("grpo", "random:0.5"): [0.5, 0.1, 0.6], ("dvpo", "random:0.5"): [0.8, 0.81, 0.79]})
+    (line,) = [line for line in claims(found) if "control" in line]
+    assert "dvpo 30 -> 80" in line and "grpo" not in line and "as little of the supervision" in line
+    (line,) = [line for line in claims(board({**CLEAN, ("grpo", "inverse"): [0.1, 0.1, 0.1]})) if "control" in line]
+    assert "interval: none." in line and "supervision" not in line
+    assert not [line for line in claims(board(CLEAN)) if "control" in line]

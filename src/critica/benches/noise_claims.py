@@ -2,6 +2,7 @@
 
 import math
 
+from critica.benches.noise_settings import CONTROLS
 from critica.benches.noise_verdict import RIVALS, Board, Cell
 from critica.functional.statistics import Interval
 
@@ -10,7 +11,10 @@ KEEPS, LOSES = 0.95, 0.85  # the goal: the best critic keeps so much of its clea
 
 def claims(board: Board) -> list[str]:
     """Everything that is said about this mix, in order."""
-    return [*kept_claims(board), *rival_claims(board), *apart_claims(board), *collapse_claims(board), chance(board)]
+    return [
+        *kept_claims(board), *rival_claims(board), *apart_claims(board), *control_claims(board),
+        *collapse_claims(board), chance(board),
+    ]  # fmt: skip
 
 
 def kept_claims(board: Board) -> list[str]:
@@ -81,6 +85,24 @@ def apart(board: Board, noise: str, arm: str, rival: str) -> bool:
     """Whether the arm's interval of final accuracy lies wholly above the rival's."""
     mine, other = board.cell(noise, arm), board.cell(noise, rival)
     return mine is not None and other is not None and mine.final.low > other.final.high
+
+
+def control_claims(board: Board) -> list[str]:
+    """Who gains under a control, where what is told teaches nothing: whatever it does, it needs no truth."""
+    lines = []
+    for noise in board.noises:
+        if noise not in CONTROLS:
+            continue
+        risen = [
+            f"{arm} {100 * board.start:.0f} -> {100 * cell.final.estimate:.0f}"
+            for arm in board.arms
+            if (cell := board.cell(noise, arm)) is not None and cell.final.low > board.start
+        ]
+        lines.append(
+            f"Under the control `{noise}` above the start, beyond the interval: {', '.join(risen) or 'none'}."
+            + (" What they gain elsewhere may need as little of the supervision." if risen else "")
+        )
+    return lines
 
 
 def collapse_claims(board: Board) -> list[str]:

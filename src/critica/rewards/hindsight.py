@@ -108,12 +108,13 @@ class HindsightSource(JudgedSource):
 
 def world_question(sections: Sequence[Section], instructions: str) -> Question:
     """What happens to someone who acts on the answer."""
-
-    def read(text: str) -> str:
-        said = answer_object(text, "outcome")
-        if not isinstance(said, str) or not said.strip():
-            raise Unreadable("what happens is no text")
-        return said.strip()
-
     form = json.dumps({"outcome": "what happens, in one or two sentences"})
-    return Question(question_messages(instructions, sections, form), read)
+    return Question(question_messages(instructions, sections, form), read_outcome)
+
+
+def read_outcome(text: str) -> str:
+    """What happens."""
+    said = answer_object(text, "outcome")
+    if not isinstance(said, str) or not said.strip():
+        raise Unreadable("what happens is no text")
+    return said.strip()

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, Literal
 
 from critica.records.supervision import Abstained, Failed
@@ -172,16 +173,19 @@ def criterion_question(
     asked = [attributed("criterion", c.text, id=c.id, choices="|".join(c.choices)) for c in criteria]
     form = json.dumps({"verdicts": {criterion.id: "|".join(criterion.choices) for criterion in criteria}})
 
-    def read(text: str) -> dict[str, Value]:
-        verdicts = answer_object(text, "verdicts")
-        if not isinstance(verdicts, dict):
-            raise Unreadable("its verdicts are no table by criterion")
-        lacking = [criterion.id for criterion in criteria if criterion.id not in verdicts]
-        if lacking:
-            raise Unreadable(f"it says nothing of {', '.join(lacking)}")
-        return {criterion.id: choice_score(verdicts[criterion.id], criterion.choices) for criterion in criteria}
-
+    read = partial(read_verdicts, tuple(criteria))
     return Question(question_messages(instructions, [*sections, *asked], form), read, draw)
+
+
+def read_verdicts(criteria: Sequence[Criterion], text: str) -> dict[str, Value]:
+    """The score of each criterion. Raises `Unreadable` unless all of them are there."""
+    verdicts = answer_object(text, "verdicts")
+    if not isinstance(verdicts, dict):
+        raise Unreadable("its verdicts are no table by criterion")
+    lacking = [criterion.id for criterion in criteria if criterion.id not in verdicts]
+    if lacking:
+        raise Unreadable(f"it says nothing of {', '.join(lacking)}")
+    return {criterion.id: choice_score(verdicts[criterion.id], criterion.choices) for criterion in criteria}
 
 
 def known_mean(criteria: Sequence[Criterion], values: Mapping[str, Value]) -> tuple[float, float] | Abstained | Failed:

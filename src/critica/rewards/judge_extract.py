@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from critica.records.supervision import Scored
@@ -19,19 +20,20 @@ def extract_question(item: ScoreRequest, criterion: Criterion, sees: Sequence[st
     sections = [*shown(item.task, sees), Section("response", item.text)]
     sections.append(attributed("extract", criterion.text, id=criterion.id))
     form = '{"value": "what the response says, or null if it does not say it"}'
+    return Question(question_messages(INSTRUCTIONS, sections, form), partial(read_copy, item.text))
 
-    def read(text: str) -> str:
-        value = answer_object(text, "value")
-        if value is None:
-            return ABSENT
-        if not isinstance(value, str | int | float) or isinstance(value, bool):
-            raise Unreadable("its value is no text")
-        copied = str(value).strip()
-        if squeezed(copied) not in squeezed(item.text):
-            raise Unreadable(f"{copied[:80]!r} does not stand in the response, so it was not copied")
-        return copied
 
-    return Question(question_messages(INSTRUCTIONS, sections, form), read)
+def read_copy(response: str, text: str) -> str:
+    """What was copied; empty for null. Raises `Unreadable` for what does not stand in the response."""
+    value = answer_object(text, "value")
+    if value is None:
+        return ABSENT
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise Unreadable("its value is no text")
+    copied = str(value).strip()
+    if squeezed(copied) not in squeezed(response):
+        raise Unreadable(f"{copied[:80]!r} does not stand in the response, so it was not copied")
+    return copied
 
 
 def verified(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 
 from critica.rewards.judge_criteria import Criterion
 from critica.rewards.judge_panel import Question
@@ -27,26 +28,29 @@ def writer_question(task: Sequence[Section], known: Sequence[str], count: int, d
     """For `count` criteria beside the known ones."""
     sections = [*task, *(attributed("example", text, kind="criterion") for text in known)]
     form = json.dumps({"criteria": [f"at most {count} sentences"]})
+    instructions = f"{WRITER} {SHOWN}" if known else WRITER
+    return Question(question_messages(instructions, sections, form), partial(read_written, count), draw)
 
-    def read(text: str) -> tuple[str, ...]:
-        said = answer_object(text, "criteria")
-        if not isinstance(said, list) or not all(isinstance(one, str) for one in said):
-            raise Unreadable("its criteria are no list of sentences")
-        clean = [" ".join(one.split()) for one in said]
-        return tuple(dict.fromkeys(one for one in clean if 0 < len(one) <= LONGEST))[:count]
 
-    return Question(question_messages(f"{WRITER} {SHOWN}" if known else WRITER, sections, form), read, draw)
+def read_written(count: int, text: str) -> tuple[str, ...]:
+    """At most `count` different sentences."""
+    said = answer_object(text, "criteria")
+    if not isinstance(said, list) or not all(isinstance(one, str) for one in said):
+        raise Unreadable("its criteria are no list of sentences")
+    clean = [" ".join(one.split()) for one in said]
+    return tuple(dict.fromkeys(one for one in clean if 0 < len(one) <= LONGEST))[:count]
 
 
 def meta_question(task: Sequence[Section], text: str) -> Question:
     """Whether a criterion is atomic, checkable, relevant, and about more than length."""
     sections = [*task, attributed("criterion", text, id=named(text).id, choices="no|yes")]
     form = json.dumps({"flags": dict.fromkeys(FLAGS, "yes or no")})
+    return Question(question_messages(META, sections, form), read_fit)
 
-    def read(answer: str) -> bool:
-        flags = answer_object(answer, "flags")
-        if not isinstance(flags, dict) or any(flags.get(name) not in ("yes", "no") for name in FLAGS):
-            raise Unreadable(f"its flags are not yes or no for each of {', '.join(FLAGS)}")
-        return [flags[name] for name in FLAGS] == ["yes", "yes", "yes", "no"]
 
-    return Question(question_messages(META, sections, form), read)
+def read_fit(answer: str) -> bool:
+    """Whether the criterion may be used."""
+    flags = answer_object(answer, "flags")
+    if not isinstance(flags, dict) or any(flags.get(name) not in ("yes", "no") for name in FLAGS):
+        raise Unreadable(f"its flags are not yes or no for each of {', '.join(FLAGS)}")
+    return [flags[name] for name in FLAGS] == ["yes", "yes", "yes", "no"]
