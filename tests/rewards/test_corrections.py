@@ -286,7 +286,7 @@ def test_repair_raises_what_looks_wrong_by_the_share_of_phrases():
     assert values(part.correct(said_of({"a": [0.1, None]})))[0] == 0.1  # bit for bit where nothing is added
     top = Repair(phrases=("words",), threshold=1.0, gain=0.9)
     assert values(top.correct(said_of({"a": [0.75]}))) == [1.0]
-    with pytest.raises(CorrectionProblem, match="not a regular expression"):
+    with pytest.raises(ValueError, match="not a regular expression"):
         Repair(phrases=("(",))
 
 

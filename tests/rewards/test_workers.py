@@ -24,7 +24,7 @@ from critica.rewards.verifiers import Exact, Function
 from critica.rewards.wire import Item, Judge, Program, TaskView
 from critica.rewards.workers import WorkerLimits, WorkerPool
 
-QUICK = WorkerLimits(workers=2, call_seconds=0.5, memory_mib=256)
+QUICK = WorkerLimits(workers=2, call_seconds=0.5, memory_mib=256, in_process=False)
 CULPRITS = (3, 7)
 
 
@@ -267,7 +267,8 @@ from critica.environments.chain import Chain
 from critica.records.words import Message, Task
 from critica.rewards.base import ScoreRequest
 from critica.rewards.verifiers import Exact, Function
-source = {code}.build(Chain().build(0))
+from critica.rewards.workers import WorkerLimits
+source = {code}.build(Chain().build(0), WorkerLimits(in_process=False))
 task = Task("t", "none", (Message("user", "q"),), "1")
 source.scores([ScoreRequest(task, "r", "1")] * 200)
 import pathlib
@@ -353,7 +354,7 @@ def test_code_that_does_not_load_is_refused_at_once(tmp_path: Path, body: str, w
 
 def test_throughput_is_not_the_bottleneck() -> None:
     """A floor far below what was measured (15 to 30 thousand a second), so that a loud machine passes."""
-    with Exact().build(ANYWHERE, WorkerLimits()) as source:
+    with Exact().build(ANYWHERE, WorkerLimits(in_process=False)) as source:
         source.scores([request(0)])
         requests = [request(i % 50) for i in range(3000)]
         start = time.monotonic()

@@ -279,4 +279,4 @@ def test_answers_are_kept_as_long_as_a_checkpoint_leads_to_them(small, tmp_path)
     store = RunFolder.open(tmp_path / "run")
     assert store.checkpoints.steps == (6, 7) and store.journal.steps == (7,)
     line = json.loads((tmp_path / "run/journal/step_7.jsonl").read_text().splitlines()[0])
-    assert set(line) == {"step", "source", "trajectory_id", "digest", "value", "confidence"}
+    assert set(line) == {"step", "source", "trajectory_id", "digest", "said"}

@@ -117,7 +117,7 @@ class Told:
             for line in path.read_bytes().split(b"\n")[:-1]:
                 answer = Answer.from_json(json.loads(line))
                 key = (answer.trajectory_id, answer.digest)
-                self.changed += self.answers.setdefault(key, answer.outcome) != answer.outcome
+                self.changed += self.answers.setdefault(key, answer.verdict.total) != answer.verdict.total
 
     def check(self, final: Mapping[str, Outcome]) -> None:
         """Compare with what the finished run was told."""
@@ -264,7 +264,7 @@ def replay(run: Path, toml: Path, whole: Path, log: Path, told: Told) -> tuple[P
     from critica.store.run_folder import RunFolder
 
     answers = answers_of(RunFolder.open(run), "coin")
-    told.check({answer.trajectory_id: answer.outcome for answer in answers})
+    told.check({answer.trajectory_id: answer.verdict.total for answer in answers})
     said = whole.with_suffix(".json")
     write_answers(answers, said)
     recorded = load_object(f"{HERE / 'torture_replay.py'}:Recorded")

@@ -212,6 +212,8 @@ def _overlay(draft: Draft, tables: Mapping[str, Any], path: str, reader: Reader)
 def _adopt(value: Any, annotation: Any, current: Any, path: str, reader: Reader) -> Any:
     """A TOML value as a draft of what the annotation says."""
     if Any in leaves(annotation):
+        if value is None:
+            raise ConfigError(f"{path} is null, which a config file cannot hold: leave it out.")
         return value
     if isinstance(value, str) and path in reader.specs:
         try:

@@ -84,14 +84,6 @@ class VerdictSource(ABC):
         """The sum over objectives, for who wants one number."""
         return [verdict.total for verdict in self.verdicts(items)]
 
-    def recalled(self, items: Sequence[ScoreRequest], verdicts: Sequence[Verdict]) -> None:
-        """These verdicts are known from the journal, so `judge` is not asked about them: `hear` is told instead."""
-        self.hear([replace(item, task=visible(item.task, self.needs)) for item in items], verdicts)
-
-    def hear(self, items: Sequence[ScoreRequest], verdicts: Sequence[Verdict]) -> None:
-        """What a source with memory learns from verdicts that it gave before a crash, as if it gave them now."""
-        return
-
     @property
     def low(self) -> float:
         """The least sum."""

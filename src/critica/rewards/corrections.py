@@ -28,7 +28,7 @@ from critica.rewards.rates import (
     two_valued,
     unit_value,
 )
-from critica.rewards.verifiers import EnvironmentScorer
+from critica.rewards.verifiers import EnvironmentScorer, compiled
 
 LEAST = 0.25  # of J: what estimated rates may multiply by is at most 1 / LEAST
 AUDIT = "rewards.correction.audit"
@@ -276,10 +276,7 @@ class Repair(EachValue):
         if not self.phrases:
             raise CorrectionProblem("repair needs phrases to look for")
         for phrase in self.phrases:
-            try:
-                re.compile(phrase)
-            except re.error as error:
-                raise CorrectionProblem(f"{phrase!r} is not a regular expression: {error}") from error
+            compiled(phrase, "correction.phrases:")
 
     def correct(self, said: Said) -> list[Reward]:
         """By the text."""

@@ -159,16 +159,6 @@ class EvoRubricSource(JudgedSource):
         parts = asked_parts(said.questions + spent[0], {**experts, **written})
         return Verdict((outcome,), parts, cost=float(said.tokens + spent[1]))
 
-    def hear(self, items: Sequence[ScoreRequest], verdicts: Sequence[Verdict]) -> None:
-        """Remember what was learned from verdicts that the journal knows: the same table, the same survivors."""
-        super().hear(items, verdicts)
-        for members in grouped(items).values():
-            parts = [verdicts[i].parts for i in members]
-            texts = dict.fromkeys(name for row in parts for name in row if name.startswith(WRITTEN))
-            table = {name.removeprefix(WRITTEN): [row.get(name) for row in parts] for name in texts}
-            cells = [[row.get(criterion.id) for row in parts] for criterion in self.part.criteria]
-            self._learn(items[members[0]].task.prompt, table, _known(cells, len(members))[1])
-
     def state_dict(self) -> dict[str, Any]:
         """The pool, and what was spent."""
         return super().state_dict() | self.pool.state_dict()

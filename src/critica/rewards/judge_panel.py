@@ -81,11 +81,6 @@ class Panel:
         self.cache.sync()
         return heard
 
-    def recall(self, questions: int, tokens: int) -> None:
-        """Count what was asked before a crash and is known from the journal."""
-        self.questions += questions
-        self.tokens += tokens
-
     def close(self) -> None:
         """End the judge; the cache stays."""
         self.client.close()

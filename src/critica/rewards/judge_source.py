@@ -1,17 +1,16 @@
 """What all sources that ask a judge have in common: the panel, its budget as memory, what one answer cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from critica.records.supervision import Verdict
-from critica.rewards.base import ScoreRequest, VerdictSource
+from critica.rewards.base import VerdictSource
 from critica.rewards.judge_panel import Panel
 
 QUESTIONS = "judge/questions"  # the part of a verdict that says how many questions it took
 
 
 class JudgedSource(VerdictSource):
-    """A live source with a panel. What was spent is kept with the run's checkpoints, and counted from its journal."""
+    """A live source with a panel. What was spent is kept with the run's checkpoints and journal."""
 
     panel: Panel
 
@@ -19,13 +18,6 @@ class JudgedSource(VerdictSource):
     def waiting_for(self) -> str:
         """Whose answers are awaited."""
         return self.panel.waiting_for
-
-    def hear(self, items: Sequence[ScoreRequest], verdicts: Sequence[Verdict]) -> None:
-        """Verdicts that the journal knew were paid for: they count against the budget."""
-        self.panel.recall(
-            int(sum(verdict.parts.get(QUESTIONS, 0.0) for verdict in verdicts)),
-            int(sum(verdict.cost for verdict in verdicts)),
-        )
 
     def state_dict(self) -> dict[str, Any]:
         """What was spent."""

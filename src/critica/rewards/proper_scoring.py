@@ -1,13 +1,12 @@
 """A proper score of the confidence that a response states, around the verifier that says whether it is right."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from critica.environments.base import Environment
 from critica.rewards.proper_scoring_check import brier_reward, log_reward
-from critica.rewards.verifiers import EnvironmentScorer, Verifier, located
+from critica.rewards.verifiers import EnvironmentScorer, Verifier, compiled, located
 from critica.rewards.wire import Judge, Program
 
 STATED = r"confidence\W{0,4}(?:is|of|=|:)?\s*(\d{1,3}(?:\.\d+)?)(?![\d.]*\d)"
@@ -33,7 +32,7 @@ class ProperScoring(Verifier):
     def __post_init__(self) -> None:
         if not 0.0 < self.steps < float("inf") or not 0.0 <= self.bonus < float("inf"):
             raise ValueError("ProperScoring: steps must be above 0 and bonus at least 0, both finite")
-        if re.compile(self.pattern).groups < 1:
+        if compiled(self.pattern, "ProperScoring.pattern").groups < 1:
             raise ValueError("ProperScoring.pattern needs a group that holds the number")
         if isinstance(self.then, ProperScoring):
             raise ValueError("ProperScoring.then decides what is right, and a confidence is not: name another verifier")

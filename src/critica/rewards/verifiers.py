@@ -169,6 +169,14 @@ class Numeric(Verifier):
         return {"kind": "numeric", "tolerance": self.tolerance}
 
 
+def compiled(pattern: str, what: str) -> re.Pattern[str]:
+    """The pattern, or a ValueError that names what is none."""
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError, ValueError) as error:
+        raise ValueError(f"{what} {pattern[:80]!r} is not a regular expression: {error}") from error
+
+
 @dataclass(frozen=True)
 class RegexExtract(Verifier):
     """What the last match of `pattern` holds (its first group, if any) goes to `then`; no match is a wrong answer."""
@@ -177,11 +185,7 @@ class RegexExtract(Verifier):
     then: Verifier = field(default_factory=Exact)
 
     def __post_init__(self) -> None:
-        try:
-            re.compile(self.pattern)
-        except (re.error, RecursionError, OverflowError, ValueError) as error:
-            shown = f"{self.pattern[:80]!r}"
-            raise ValueError(f"RegexExtract.pattern {shown} is not a regular expression: {error}") from error
+        compiled(self.pattern, "RegexExtract.pattern")
         if isinstance(self.then, EnvironmentScorer):
             raise ValueError(
                 "RegexExtract.then must be Exact, Numeric or RegexExtract: environments extract on their own"

@@ -25,6 +25,8 @@ def close_books(
     """
     counted = credit.mask.any(-1).tolist()
     flat = credit.zero_variance.tolist()
+    heard = [f"{reward.trajectory_id} by {reward.source}" for reward in gathered.rewards]
+    require_once("reward", tuple(dict.fromkeys(heard)), heard)
     task_of = {t.trajectory_id: g.task.task_id for g in gathered.groups for t in g.trajectories}
     row_of = {name: row for row, name in enumerate(batch.trajectory_ids)}
     entries: list[LedgerEntry] = []
