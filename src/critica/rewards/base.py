@@ -114,6 +114,31 @@ class VerdictSource(ABC):
         return
 
 
+class AroundSource(VerdictSource):
+    """A live source beside another, `_then`, that says what is right: it is busy, waits and closes with it."""
+
+    _then: RewardSource
+
+    @property
+    def busy_workers(self) -> int:
+        """Those of the source inside."""
+        return self._then.busy_workers
+
+    @property
+    def waiting_for(self) -> str:
+        """What the source inside waits for."""
+        return self._then.waiting_for
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the source inside."""
+        return self._then.warnings
+
+    def close(self) -> None:
+        """End the source inside."""
+        self._then.close()
+
+
 def scales_of(source: RewardSource) -> tuple[Scale, ...]:
     """The objectives of any source, with their ranges. Raises ValueError for two of one name, or for none."""
     if not isinstance(source, VerdictSource):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from critica.environments.base import Environment
 from critica.records.supervision import Outcome, Scale, Scored, TextSpan, Verdict
-from critica.rewards.base import RewardConfig, RewardSource, ScoreRequest, VerdictSource
+from critica.rewards.base import AroundSource, RewardConfig, RewardSource, ScoreRequest
 from critica.rewards.corpus_index import WINDOW, CorpusIndex
 from critica.rewards.corver_query import ContentWords, QueryExtractor, worth_of
 from critica.rewards.sentences import sentence_spans
@@ -56,7 +56,7 @@ class CorVer(RewardConfig):
         return CorVerSource(self, self.then.build(environment, limits), index, ContentWords())
 
 
-class CorVerSource(VerdictSource):
+class CorVerSource(AroundSource):
     """A live outcome with a corpus beside it."""
 
     name = "corver"
@@ -103,25 +103,6 @@ class CorVerSource(VerdictSource):
             return outcome
         share = (outcome.value - self._then.low) / (self._then.high - self._then.low)
         return Scored(self._config.judge_weight * (WRONG + (RIGHT - WRONG) * share), outcome.confidence)
-
-    @property
-    def busy_workers(self) -> int:
-        """Those of the verifier."""
-        return self._then.busy_workers
-
-    @property
-    def waiting_for(self) -> str:
-        """What the verifier waits for."""
-        return self._then.waiting_for
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Those of the verifier."""
-        return self._then.warnings
-
-    def close(self) -> None:
-        """End the verifier's workers."""
-        self._then.close()
 
 
 def _words(sentence: str) -> list[re.Match[str]]:

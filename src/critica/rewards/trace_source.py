@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from critica.environments.base import Environment
 from critica.functional.trace import ArgumentRules, state_score, trace_score, transition_score
 from critica.records.supervision import Scale, Scored, Verdict
-from critica.rewards.base import RewardConfig, RewardSource, ScoreRequest, VerdictSource
+from critica.rewards.base import AroundSource, RewardConfig, RewardSource, ScoreRequest
 from critica.rewards.sentences import sentence_spans
 from critica.rewards.trace_labels import ModelLabels, Phrases, SentenceClassifier, read_rules
 from critica.rewards.verifiers import EnvironmentScorer, Verifier
@@ -45,7 +45,7 @@ class Trace(RewardConfig):
         return TraceSource(self.then.build(environment, limits), judge, read_rules(), self.state_share)
 
 
-class TraceSource(VerdictSource):
+class TraceSource(AroundSource):
     """A live outcome with a sentence classifier beside it. Texts without a sentence have trace 0."""
 
     name = "trace"
@@ -71,22 +71,3 @@ class TraceSource(VerdictSource):
             score = min(1.0, trace_score(said, self._rules, self._share))
             verdicts.append(Verdict((outcome, Scored(score)), parts))
         return verdicts
-
-    @property
-    def busy_workers(self) -> int:
-        """Those of the verifier."""
-        return self._then.busy_workers
-
-    @property
-    def waiting_for(self) -> str:
-        """What the verifier waits for."""
-        return self._then.waiting_for
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Those of the verifier."""
-        return self._then.warnings
-
-    def close(self) -> None:
-        """End the verifier's workers."""
-        self._then.close()
