@@ -14,8 +14,8 @@ from critica.recipes.catalogue import PARTS, RECIPES
 from critica.recipes.coercion import ConfigError, nearest
 from critica.recipes.resolve import change_recipe
 from critica.recipes.user_parts import is_user_part, load_object
-from critica.store.files import write_whole
 from critica.store.run_folder import RunFolder
+from critica.training.claims import claim_folder
 from critica.training.critic_folder import CONFIG
 from critica.training.rates import with_rates
 from critica.training.saved_recipe import config_text, recipe_of
@@ -91,16 +91,4 @@ def claim(out: Path, recipe: Recipe, source: Path, plan: FitPlan) -> bool:
     """Make the folder, or make sure that it holds this very fit; whether it does."""
     told = json.dumps({"source": str(source), "plan": asdict(plan)}, sort_keys=True)
     text = f"# {told}\n{config_text(recipe)}"
-    path = out / CONFIG
-    if path.is_file():
-        if path.read_text() != text:
-            raise CannotFit(
-                f"{out} holds another fit (its {CONFIG} differs): name a new folder with --out, or give the command"
-                " that made it to go on with it"
-            )
-        return True
-    if out.exists() and any(out.iterdir()):
-        raise CannotFit(f"{out} is not empty: name a new folder with --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text.encode())
-    return False
+    return claim_folder(out, CONFIG, text, CannotFit)

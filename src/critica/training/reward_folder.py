@@ -26,6 +26,7 @@ from critica.rewards.reward_model_text import RewardModelProblem
 from critica.store.checkpoints import CheckpointStore
 from critica.store.errors import StoreError, full_disk_explained
 from critica.store.files import sync_folder, write_whole
+from critica.training.claims import claim_folder
 
 PLAN, REPORT, HIDDEN = "fit.json", "report.json", ".tmp-model"
 
@@ -90,19 +91,7 @@ def _was_classifier(place: Path) -> bool:
 def claim(out: Path, plan: Mapping[str, Any]) -> bool:
     """Make the folder, or make sure that it holds this very fit; whether it does. Raises `CannotFitReward`."""
     text = json.dumps(plan, indent=2, sort_keys=True) + "\n"
-    path = out / PLAN
-    if path.is_file():
-        if path.read_text() != text:
-            raise CannotFitReward(
-                f"{out} holds another fit (its {PLAN} differs): name a new folder with --out, or give the command that"
-                " made it to go on with it"
-            )
-        return True
-    if out.exists() and any(out.iterdir()):
-        raise CannotFitReward(f"{out} is not empty: name a new folder with --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text.encode())
-    return False
+    return claim_folder(out, PLAN, text, CannotFitReward)
 
 
 def is_finished(out: Path) -> bool:
