@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from critica.benches.interval_text import level
 from critica.benches.noise_arms import ARMS, WARMUP_PARTS
 from critica.benches.noise_claims import claims, points, share
 from critica.benches.noise_mixes import TUNING_MIX
@@ -141,12 +142,6 @@ def table(board: Board, said: Callable[[Cell], str]) -> str:
         cells = (board.cell(noise, arm) for noise in board.noises)
         lines.append(f"| {arm} | " + " | ".join(said(cell) if cell else "" for cell in cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def level(interval: Interval) -> str:
-    """An accuracy in points."""
-    half = f" ± {100 * (interval.high - interval.estimate):.1f}" if math.isfinite(interval.high) else ""
-    return f"{100 * interval.estimate:.1f}{half}"
 
 
 def gain(interval: Interval | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from critica.benches.interval_text import level
 from critica.benches.payback_arms import ARMS
 from critica.benches.payback_verdict import Cell, Edition, verdict_lines
 from critica.critics.prompt_value import REVIEW_STEPS
@@ -94,12 +95,6 @@ def table(edition: Edition, said: Callable[[Cell], str]) -> str:
         cells = (edition.cell(arm, n) for n in edition.counts)
         lines.append(f"| {arm} | " + " | ".join(said(cell) if cell else "" for cell in cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def level(interval: Interval) -> str:
-    """An accuracy in points."""
-    half = f" ± {100 * (interval.high - interval.estimate):.1f}" if math.isfinite(interval.high) else ""
-    return f"{100 * interval.estimate:.1f}{half}"
 
 
 def gain(interval: Interval | None) -> str:
