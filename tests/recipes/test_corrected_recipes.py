@@ -17,13 +17,15 @@ from critica.recipes.resolve import change_recipe
 from critica.records.arrays import ValuePrediction
 from critica.records.evidence import Evidence
 from critica.records.supervision import Scale
+from critica.rewards.audited_corrections import Appeal, AuditedValue
 from critica.rewards.base import RewardConfig
 from critica.rewards.correction_base import Uncorrected
 from critica.rewards.correction_specs import parse_correction
-from critica.rewards.corrections import Appeal, AuditedValue, Backward, Forward, Repair, Soften, Winsorize
+from critica.rewards.corrections import Backward, Forward
 from critica.rewards.each_objective import EachObjective
 from critica.rewards.posterior import LivePosterior, Posterior
 from critica.rewards.rates import Audited, CorrectionProblem, Stated
+from critica.rewards.value_corrections import Repair, Soften, Winsorize
 from critica.rollout.admission import Informative
 from critica.rollout.combine import NormalizeThenSum, Sum
 from critica.rollout.denoise import Denoise

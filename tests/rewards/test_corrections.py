@@ -10,20 +10,13 @@ import torch
 
 from critica.functional.correction import ErrorRates, NoSignal
 from critica.records.supervision import Abstained, Scale, Scored, SpanScore
-from critica.rewards import corrections
+from critica.rewards import audited_corrections
+from critica.rewards.audited_corrections import Appeal, AuditedValue
 from critica.rewards.correction_base import Uncorrected
-from critica.rewards.corrections import (
-    Appeal,
-    AuditedValue,
-    Backward,
-    Forward,
-    Repair,
-    Soften,
-    Unsure,
-    Winsorize,
-)
+from critica.rewards.corrections import Backward, Forward
 from critica.rewards.each_objective import EachObjective, live_correction
 from critica.rewards.rates import Audited, CorrectionProblem, Stated
+from critica.rewards.value_corrections import Repair, Soften, Unsure, Winsorize
 from rewards.said_by_hand import UNIT, Gold, context, said_of, values
 
 RATES = [(0.0, 0.0), (0.2, 0.3), (0.3, 0.1), (0.45, 0.2)]
@@ -142,7 +135,9 @@ def test_audited_values_are_gold_on_average_over_the_coin(told, truth, monkeypat
     part = AuditedValue(0.2, gold)
     both = []
     for seen in (True, False):
-        monkeypatch.setattr(corrections, "drawn", lambda said, share, purpose, seen=seen: said.rewards if seen else [])
+        monkeypatch.setattr(
+            audited_corrections, "drawn", lambda said, share, purpose, seen=seen: said.rewards if seen else []
+        )
         both += values(part.build(context(scale)).correct(said_of({"a": [1 + 2 * told]}, scale=scale)))
     assert 0.2 * both[0] + 0.8 * both[1] == pytest.approx(1 + 2 * truth)
     assert both[1] == 1 + 2 * told  # bit for bit: what is not audited is not touched

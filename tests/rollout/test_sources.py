@@ -24,8 +24,8 @@ from critica.records.supervision import (
     together,
 )
 from critica.records.words import Message, Task
+from critica.rewards.audited_corrections import AskingGold, AuditedValue
 from critica.rewards.base import ScoreRequest, VerdictSource, scales_of, verdicts_of
-from critica.rewards.corrections import AskingGold, AuditedValue
 from critica.rewards.noise import NoNoise
 from critica.rewards.noise_specs import parse_noise
 from critica.rewards.several import AskingSeveral, Several

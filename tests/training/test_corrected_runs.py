@@ -10,11 +10,12 @@ from critica.records.evidence import Continuations
 from critica.records.supervision import Scale
 from critica.rewards.base import VerdictSource
 from critica.rewards.correction_base import Uncorrected
-from critica.rewards.corrections import Backward, Soften
+from critica.rewards.corrections import Backward
 from critica.rewards.each_objective import EachObjective
 from critica.rewards.noise import NoNoise
 from critica.rewards.posterior import Posterior
 from critica.rewards.rates import Audited
+from critica.rewards.value_corrections import Soften
 from critica.rewards.verifiers import EnvironmentScorer
 from critica.rollout.combine import NormalizeThenSum
 from critica.rollout.denoise import Denoise

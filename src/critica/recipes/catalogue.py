@@ -127,19 +127,11 @@ from critica.recipes.vine_ppo import VINE_PPO
 from critica.recipes.vrpo import VRPO
 from critica.records.losses import Constant, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
 from critica.rewards.answer_posterior import AnswerPosterior
+from critica.rewards.audited_corrections import Appeal, AuditedValue
 from critica.rewards.base import FailurePolicy
 from critica.rewards.constraints import Constraints
 from critica.rewards.correction_base import Uncorrected
-from critica.rewards.corrections import (
-    Appeal,
-    AuditedValue,
-    Backward,
-    Forward,
-    Repair,
-    Soften,
-    Unsure,
-    Winsorize,
-)
+from critica.rewards.corrections import Backward, Forward
 from critica.rewards.corver import CorVer
 from critica.rewards.cross_entropy_source import CrossEntropy
 from critica.rewards.distraction import Distraction
@@ -172,6 +164,7 @@ from critica.rewards.spec_file import SpecChecks
 from critica.rewards.step_rubric import StepRubric
 from critica.rewards.trace_source import Trace
 from critica.rewards.unit_tests import UnitTests
+from critica.rewards.value_corrections import Repair, Soften, Unsure, Winsorize
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
 from critica.rollout.admission import AcceptAll, Informative
 from critica.rollout.budget import Uniform

@@ -5,10 +5,12 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from critica.rewards.answer_posterior import AnswerPosterior
+from critica.rewards.audited_corrections import Appeal, AuditedValue
 from critica.rewards.correction_base import CorrectionPart, Uncorrected
-from critica.rewards.corrections import Appeal, AuditedValue, Backward, Forward, Soften
+from critica.rewards.corrections import Backward, Forward
 from critica.rewards.posterior import Posterior
 from critica.rewards.rates import Audited, CorrectionProblem, Stated
+from critica.rewards.value_corrections import Soften
 
 FORMS = (
     "none; answer_posterior (siblings' answers and verdicts together); posterior (rates estimated from the verdicts),"

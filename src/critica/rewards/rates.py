@@ -6,13 +6,16 @@ from dataclasses import astuple, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from critica.functional.correction import LEAST_SIGNAL, ErrorRates, NoSignal, youden
 from critica.functional.random import uniforms
 from critica.records.arrays import Metric
 from critica.records.supervision import Reward, Scored
 from critica.rewards.base import RewardConfig, RewardSource
-from critica.rewards.correction_base import CorrectionContext, Said, request_of
+from critica.rewards.correction_base import CorrectionContext, Said, corrected, request_of
 from critica.rewards.verifiers import EnvironmentScorer
 
 PURPOSE = "rewards.rates.audit"
@@ -225,3 +228,13 @@ def two_valued(reward: Reward, said: Said) -> float:
             " correction knows two values: give the source a threshold, or take correction=audited_value"
         )
     return value
+
+
+def with_unit(reward: Reward, value: float, said: Said, rule: str) -> Reward:
+    """The reward with low + value * (high - low) told."""
+    return corrected(reward, said.scale.low + value * (said.scale.high - said.scale.low), rule)
+
+
+def fp64(value: float) -> Float[Tensor, "1"]:
+    """One number as a tensor that loses nothing of it."""
+    return torch.tensor([value], dtype=torch.float64)
