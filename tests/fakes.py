@@ -34,11 +34,11 @@ class BigramPolicy:
 
     @torch.no_grad()
     def sample(
-        self, requests: list[SampleRequest], limits: SampleLimits, seed: int, control: object = None
+        self, requests: list[SampleRequest], limits: SampleLimits, seed: int, control: object = None, ended=None
     ) -> list[list[Sample]]:
         from critica.functional.random import uniforms
 
-        written = []
+        written, rows = [], 0
         for request in requests:
             row = []
             for stream in request.streams:
@@ -50,6 +50,9 @@ class BigramPolicy:
                     ids.append(token)
                     logs.append(float(logp[token]))
                 row.append(Sample(tuple(ids), tuple(logs), StopReason.TOKEN_LIMIT))
+                if ended is not None:
+                    ended(rows, tuple(ids))
+                rows += 1
             written.append(row)
         return written
 
@@ -60,6 +63,9 @@ class BigramPolicy:
     def sampled_and_final_states(self, batch):
         last = batch.token_ids[torch.arange(batch.rows), batch.lengths - 1]
         return self.sampled_states(batch), self.model["embed"](last)
+
+    def layer_states(self, batch, layer):
+        return self.sampled_states(batch)
 
     def logits(self, states):
         return self.model["head"](states)

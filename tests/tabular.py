@@ -12,7 +12,8 @@ from critica.critics.base import CriticContext, Teaching
 from critica.curricula.base import Budget
 from critica.environments.digit_sum import DigitSum
 from critica.policies.base import SampleLimits
-from critica.training.learner import Learner, Lesson, Schedule
+from critica.training.learner import Learner, Schedule
+from critica.training.lesson import Lesson
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
 from critica.updaters.gradient import Adam

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from critica.functional.divergences import k1, k2, k3
-from critica.functional.ratios import clip_fraction, clipped_surrogate, log_ratio, ratio, truncated_importance
+from critica.functional.ratios import clip_fraction, clipped_surrogate, importance, log_ratio, ratio
 
 F64 = torch.float64
 
@@ -44,13 +44,13 @@ def test_ratios_stay_finite():
     far = torch.tensor([0.0, -500.0])
     assert ratio(far, far.flip(0)).isfinite().all()
     assert log_ratio(far, far.flip(0)).tolist() == [500, -500]
-    assert truncated_importance(far, far.flip(0), 2.0).tolist() == [2.0, pytest.approx(0, abs=1e-8)]
+    assert importance(far - far.flip(0)).tolist() == [pytest.approx(4.85165e8, rel=1e-4), pytest.approx(0, abs=1e-8)]
 
 
-def test_truncated_importance_by_hand_and_detached():
+def test_importance_by_hand_and_detached():
     proximal = torch.tensor([0.5, 0.2, 0.9]).log().requires_grad_()
-    weights = truncated_importance(proximal, torch.tensor([0.25, 0.4, 0.1]).log(), 3.0)
-    assert weights.tolist() == pytest.approx([2.0, 0.5, 3.0])
+    weights = importance(proximal - torch.tensor([0.25, 0.4, 0.1]).log())
+    assert weights.tolist() == pytest.approx([2.0, 0.5, 9.0])
     assert not weights.requires_grad
 
 
@@ -74,18 +74,12 @@ def test_sequence_weights_are_unbiased_and_token_weights_are_not():
             reward = outcome[first, second]
             exact += logs.sum().exp().detach() * reward * sum(scores)
             chance = behavior.sum().exp()
-            by_token = truncated_importance(logs, behavior, 1e9)
-            whole = truncated_importance(logs.sum(), behavior.sum(), 1e9)
+            by_token = importance(logs - behavior)
+            whole = importance(logs.sum() - behavior.sum())
             estimates["sequence"] += chance * whole * reward * sum(scores)
             estimates["token"] += chance * reward * sum(w * s for w, s in zip(by_token, scores, strict=True))
     torch.testing.assert_close(estimates["sequence"], exact, atol=1e-15, rtol=1e-12)
     assert (estimates["token"] - exact).norm() > 0.1 * exact.norm()
-
-
-def test_truncation_only_lowers_weights():
-    proximal, behavior = torch.randn(2, 50, dtype=F64)
-    free, capped = (truncated_importance(proximal, behavior, cap) for cap in (1e9, 1.5))
-    assert torch.equal(capped, free.clamp(max=1.5))
 
 
 # KL estimators: exact expectations over a policy with five actions.

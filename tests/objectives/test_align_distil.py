@@ -8,7 +8,7 @@ from critica.functional.distillation import contrastive_teacher, mixed_teacher, 
 from critica.objectives.align_distil import Distillation
 from critica.objectives.base import TokenScores
 from critica.records.arrays import Advantages
-from critica.records.evidence import Evidence, Teachers, View
+from critica.records.evidence import Evidence, View, Views
 
 F64 = torch.float64
 
@@ -113,7 +113,7 @@ def scene(dtype=F64):
     def view(name, law):
         return View(name, states, lambda at, law=law: at @ law.log().to(dtype))
 
-    teachers = Teachers((view("teacher", TAUGHT), view("anti_teacher", UPSIDE), view("reference", REFERENCE)))
+    teachers = Views((view("teacher", TAUGHT), view("anti_teacher", UPSIDE), view("reference", REFERENCE)))
     credit = Advantages(torch.zeros(1, 3), batch.sampled_mask, torch.tensor([False]), "none")
     return batch, Evidence(teachers), credit
 
@@ -154,10 +154,10 @@ def test_the_coefficient_is_beta_over_the_tokens_own_weight():
     batch, evidence, _ = scene()
     logits = torch.zeros(2, 4, dtype=F64)
     objective = Distillation("adaptive", beta=0.2, slope=15.0)
-    loss, divergence = objective.losses(logits, evidence[Teachers], batch.sampled_mask)
+    loss, divergence = objective.losses(logits, evidence[Views], batch.sampled_mask)
     distance = total_variation(TAUGHT.log(), UPSIDE.log())
     assert torch.allclose(loss, 0.2 / (15.0 * distance + 1e-3) * divergence)
-    same = Teachers(tuple(View(n, evidence[Teachers]["teacher"].states, evidence[Teachers]["teacher"].head) for n in
+    same = Views(tuple(View(n, evidence[Views]["teacher"].states, evidence[Views]["teacher"].head) for n in
                           ("teacher", "anti_teacher")))  # fmt: skip
     loss, divergence = objective.losses(logits, same, batch.sampled_mask)
     assert torch.allclose(loss, 0.2 / 1e-3 * divergence)
@@ -175,4 +175,4 @@ def test_what_cannot_be_weighed_is_refused():
     with pytest.raises(ValueError, match="above 0"):
         Distillation(beta=0.0)
     with pytest.raises(Exception, match="no view 'anti_teacher'"):
-        Teachers(())["anti_teacher"]
+        Views(())["anti_teacher"]

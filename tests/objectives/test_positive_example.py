@@ -14,7 +14,8 @@ from critica.objectives.positive_example import PositiveExamples
 from critica.objectives.surrogates import PolicyGradient
 from critica.records.arrays import Advantages
 from critica.records.evidence import Evidence
-from critica.training.learner import Learner, Lesson, Schedule
+from critica.training.learner import Learner, Schedule
+from critica.training.lesson import Lesson
 from critica.training.optimizer import Optimizer
 from critica.updaters.gradient import Adam
 from fakes import BigramPolicy
@@ -37,7 +38,7 @@ def moved(lesson, penalties, tokens=10_000):
     """(loss by name, gradient step) of one update without momentum."""
     policy = BigramPolicy()
     before = {name: weight.detach().clone() for name, weight in policy.trainable()}
-    objective = PolicyLoss(PolicyGradient(), mismatch_cap=0.0, penalties=penalties)
+    objective = PolicyLoss(PolicyGradient(), mismatch=(), penalties=penalties)
     optimizer = Optimizer(policy.trainable(), Adam(1e-3, max_grad_norm=0.0))
     learner = Learner(policy, NoBaselineCritic(), objective, (optimizer, None), Schedule(1, 1, 1, tokens), 0)
     losses = {metric.name: metric.value for metric in learner.update(lesson, STAGE, 1)}

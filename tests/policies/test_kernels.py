@@ -86,3 +86,48 @@ def test_without_a_compiler_or_when_switched_off_the_reason_is_given(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert "could not be built" in kernels.kernels().reason
     assert not list(tmp_path.rglob("*.so"))
+
+
+def attended(made: kernels.Kernels, rows: list[int], joined: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+    """One decode step of these rows of `joined`; row i continues prompt i % 2 and has 3 tokens of its own before."""
+    heads, key_heads, size, room, at = 6, 2, 32, 20, 3
+    noise = torch.Generator().manual_seed(1)
+    prompts = [torch.randn(2, key_heads, max(lengths), size, generator=noise) for _ in range(2)]
+    own = [torch.randn(len(joined), key_heads, room, size, generator=noise) for _ in range(2)]
+    out = torch.empty(len(rows), heads * size)
+    angles = torch.linspace(0, 1, len(joined) * size // 2).view(len(joined), -1)[rows]
+    places = (torch.tensor(rows) % 2, torch.tensor(rows), torch.tensor(lengths))
+    made.decode_attention(
+        joined[rows], None, (angles.cos(), angles.sin()), places, (kernels.blocked(prompts[0]), prompts[1]),
+        (kernels.blocked(own[0]), own[1]), out, at, 1e-6,
+    )  # fmt: skip
+    return out
+
+
+@needs_kernels
+def test_a_row_attends_to_the_same_bits_whoever_is_beside_it() -> None:
+    made = kernels.kernels().kernels
+    assert made is not None
+    joined = torch.randn(11, 10, 32, generator=torch.Generator().manual_seed(0))
+    together = attended(made, list(range(11)), joined, [37, 16])
+    alone = torch.cat([attended(made, [row], joined, [37, 16]) for row in range(11)])
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    parallel = attended(made, list(range(11)), joined, [37, 16])
+    torch.set_num_threads(before)
+    assert torch.equal(together, alone) and torch.equal(together, parallel)
+    assert not torch.equal(attended(made, [0], joined, [36, 16])[0], together[0]), "every prompt token counts"
+
+
+@needs_kernels
+def test_what_is_no_number_stays_none() -> None:
+    made = kernels.kernels().kernels
+    assert made is not None
+    joined = torch.ones(11, 10, 32)
+    joined[4, :, 5] = float("nan")
+    broken = attended(made, list(range(11)), joined, [37, 16]).isnan().any(1)
+    assert broken.tolist() == [row == 4 for row in range(11)]
+    gates = torch.ones(2, 40)
+    gates[1, 3], gates[0, 7] = float("nan"), float("-inf")
+    out = made.swiglu(gates, torch.empty(2, 20))
+    assert out[1].isnan().nonzero().tolist() == [[3]] and out[0].isfinite().sum() == 19

@@ -132,6 +132,21 @@ def test_what_compares_siblings_does_not_go_with_waves(changes):
     replace(RECIPES["grpo"], **changes)
 
 
+@pytest.mark.parametrize(
+    "placement",
+    [
+        Placement(combination=NormalizeThenSum()), Placement(combination=Sum((0.5, 1.0))), Placement(denoise=Denoise(0.3)),
+        Placement(overlong=SoftOverlong(limit_tokens=20)),
+    ],
+)  # fmt: skip
+def test_a_budget_holds_outcomes_against_forecasts_of_the_same_thing_only(placement):
+    """The critic learns what is told; where that is not what was said, the first outcomes cannot contradict it."""
+    with pytest.raises(ValueError, match="UntilCertain compares what is said"):
+        replace(RECIPES["v0_5_budget"], placement=placement)
+    replace(RECIPES["v0_budget"], placement=placement)  # it looks at forecasts alone
+    replace(RECIPES["v0_5_budget"], placement=Placement(combination=Sum((1.0, 1.0))))
+
+
 def test_denoising_by_a_critic_that_knows_siblings_alone_is_refused_before_anything_is_built():
     denoise = Placement(denoise=Denoise(0.3))
     for name in ("grpo", "rloo", "tempo"):
@@ -157,12 +172,13 @@ def test_ranges_follow_noise_correction_and_combination():
 
 
 def test_ranges_hold_answers_that_were_cut_and_groups_that_a_budget_made_large():
-    """A cut answer earns its failure once: 0 on the other objectives. One of 16 is 15 / 4 deviations off, not of 4."""
+    """A cut answer earns its failure once: 0 on the other objectives. One of 16 is 15 / 4 deviations off, not of 8."""
     cut = replace(RECIPES["espo"], control=EarlyStop(failure=-1.0))
     told = cut.told_scales((Scale("a", 0.0, 1.0), Scale("b", 2.0, 3.0)))
     assert [(scale.low, scale.high) for scale in told] == [(-1.0, 1.0), (0.0, 3.0)]
-    waves = replace(RECIPES["v0_5_budget"], placement=Placement(combination=NormalizeThenSum()))
-    assert waves.budget.bounds(waves.sampling.samples_per_prompt)[1] == 16
+    uneven = replace(RECIPES["v0_budget"].budget, most=16)
+    waves = replace(RECIPES["v0_budget"], budget=uneven, placement=Placement(combination=NormalizeThenSum()))
+    assert waves.sampling.samples_per_prompt < waves.budget.bounds(waves.sampling.samples_per_prompt)[1] == 16
     assert waves.told_range((Scale("a", 0.0, 1.0),))[1] == pytest.approx(15 / 4, abs=1e-4)
 
 

@@ -13,7 +13,7 @@ from critica.records.supervision import Reward, Scale, Scored, SpanScore, TextSp
 from critica.records.words import ContextTurn, Message, SampledTurn, StopReason, Trajectory
 from critica.rollout.combine import NormalizeThenSum, Sum
 from critica.rollout.place import Placement, place
-from critica.rollout.spans import token_spans
+from critica.rollout.spans import token_spans, whole_length, whole_lengths
 
 
 def decode(ids):
@@ -110,3 +110,44 @@ def test_standardizing_stretches_shares_as_it_stretches_values():
     root = 0.5**0.5
     assert told.per_token[0, :, 0].tolist() == pytest.approx([0.0, root, 0.0], abs=1e-5)
     assert told.per_token[1, :, 0].tolist() == pytest.approx([0.0, 0.0, -root], abs=1e-5)
+
+
+def stripped(ids):
+    """Like SentencePiece: pieces that may begin with a blank, and the text's first blank is no part of it."""
+    return "".join((" a", "b", " ", " cd", "e", "")[i % 6] for i in ids).removeprefix(" ")
+
+
+def cleaned(ids):
+    """A token that changes what stands before it: the blank before a full stop goes."""
+    return "".join(("a", " ", ".", " b", "é", "")[i % 6] for i in ids).replace(" .", ".")
+
+
+def marked(ids):
+    """Bytes between marks that are always there."""
+    return f"<{decode(ids)}>"
+
+
+BYTES = st.one_of(
+    st.text(alphabet="ab é€𝄞\ufffd", max_size=9).map(str.encode), st.binary(max_size=9), st.just(b"\xe2\x82" * 4)
+)
+
+
+@given(st.lists(BYTES, max_size=4).map(b"".join).map(tuple))
+@pytest.mark.parametrize("way", [decode, stripped, cleaned, marked])
+def test_windows_say_what_every_prefix_says(way, ids):
+    """By enumeration: whole and broken characters, blanks at the start, texts that shrink as they grow."""
+    assert whole_lengths(ids, way) == [whole_length(way(ids[: k + 1])) for k in range(len(ids))]
+
+
+@pytest.mark.parametrize("way", [decode, stripped])
+def test_the_cost_grows_with_the_text(way):
+    """Fewer than 12 tokens are decoded for each one that was written, however many there are."""
+    read = []
+
+    def counted(ids):
+        read.append(len(ids))
+        return way(ids)
+
+    ids = tuple(("aé€ 𝄞" * 400).encode())
+    whole_lengths(ids, counted)
+    assert len(ids) > 4000 and sum(read) < 12 * len(ids)

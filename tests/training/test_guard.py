@@ -159,8 +159,8 @@ def test_after_too_many_the_run_stops_before_it_saves(small, parts_file, tmp_pat
 def test_a_sampler_that_returns_no_numbers_teaches_nothing(small, tmp_path, monkeypatch):
     whole = LanguagePolicy.sample
 
-    def sample(self, requests, limits, seed, control=None):
-        written = whole(self, requests, limits, seed, control)
+    def sample(self, requests, limits, seed, control=None, ended=None):
+        written = whole(self, requests, limits, seed, control, ended)
         if requests[0].streams[0][0] == 2:
             first = written[0][0]
             written[0][0] = replace(first, logprobs=(float("nan"), *first.logprobs[1:]))

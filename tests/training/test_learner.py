@@ -1,7 +1,7 @@
 """The learner against exact gradients: however a batch is cut, packed or ordered, the update is the same."""
 
 import itertools
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -16,6 +16,8 @@ from critica.critics.quantile import QuantileCritic
 from critica.critics.scalar import ScalarCritic
 from critica.critics.targets import LambdaMixture, MonteCarlo
 from critica.curricula.base import Stage
+from critica.objectives.base import Objective
+from critica.objectives.mismatch import Truncated
 from critica.objectives.penalties import Entropy, ReferenceKl
 from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.surrogates import ClippedRatio, PolicyGradient
@@ -23,9 +25,10 @@ from critica.policies.batching import microbatches
 from critica.policies.kept import KeptStates
 from critica.records.checks import NonFiniteNumbers
 from critica.records.evidence import ReferenceLogprobs
-from critica.records.losses import Constant, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
+from critica.records.losses import Constant, LossTerm, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
 from critica.training.batching import update_rows
-from critica.training.learner import Learner, Lesson, Schedule
+from critica.training.learner import Learner, Schedule
+from critica.training.lesson import Lesson
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
 from critica.updaters.gradient import Adam
@@ -102,7 +105,10 @@ def moved(objective, tokens, critic_part=None, target=None, advantage=None, sche
 @pytest.mark.parametrize("tokens", [1, 7, 12, 20])
 def test_cutting_the_batch_changes_nothing(reduction, tokens):
     objective = PolicyLoss(
-        ClippedRatio(), reduction=reduction, penalties=(ReferenceKl(0.3, "k2"), Entropy(0.05)), mismatch_cap=2.0
+        ClippedRatio(),
+        reduction=reduction,
+        penalties=(ReferenceKl(0.3, "k2"), Entropy(0.05)),
+        mismatch=(Truncated(2.0),),
     )
     whole, said = moved(objective, 10_000)
     cut, cut_said = moved(objective, tokens)
@@ -167,7 +173,7 @@ def test_expected_reinforce_update_is_the_gradient_of_the_expected_reward():
         evidence = observer.observe((), batch)
         values = NoBaselineCritic().predict(batch, told, evidence)
         credit = Outcome("none").estimate(batch, told, values, evidence)
-        objective = PolicyLoss(PolicyGradient(), SequenceMeanOfTokenSums(), mismatch_cap=0.0)
+        objective = PolicyLoss(PolicyGradient(), SequenceMeanOfTokenSums(), mismatch=())
         learner = Learner(
             policy,
             NoBaselineCritic(),
@@ -185,8 +191,42 @@ def test_expected_reinforce_update_is_the_gradient_of_the_expected_reward():
         torch.testing.assert_close(sum_, gradient, atol=1e-12, rtol=0)
 
 
+@dataclass(frozen=True, slots=True)
+class SpreadOfSiblings(Objective):
+    """Half the squared gaps between the log-probs of all pairs of siblings: no sum over rows."""
+
+    @property
+    def needs(self):
+        return frozenset()
+
+    @property
+    def couples_rows(self):
+        return True
+
+    def masks(self, credit, told):
+        return {"gaps": credit.mask}
+
+    def terms(self, scores, batch, credit, evidence, told):
+        totals = (scores.policy_logprobs * credit.mask).sum(-1)
+        gaps = totals[:, None] - totals[None, :]
+        apart = batch.group_index[:, None] == batch.group_index[None, :]
+        return (LossTerm("gaps", gaps.square() / 2, apart, 1.0, TokenMean()),), ()
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 12])
+def test_a_loss_that_couples_rows_does_not_feel_the_cuts(tokens):
+    whole, said = moved(SpreadOfSiblings(), 10_000)
+    cut, cut_said = moved(SpreadOfSiblings(), tokens)
+    for name, value in whole.items():
+        torch.testing.assert_close(cut[name], value, atol=1e-12, rtol=0)
+    start = {name: weight.detach() for name, weight in BigramPolicy(dtype=torch.float64).trainable()}
+    assert not torch.equal(whole["embed.weight"], start["embed.weight"])
+    assert said["loss/gaps"] == pytest.approx(cut_said["loss/gaps"], abs=1e-12)
+    assert said["loss/gaps"] > 0
+
+
 def test_several_updates_use_the_log_probs_from_before_the_first():
-    objective = PolicyLoss(ClippedRatio(low=0.2, high=0.2), mismatch_cap=0.0)
+    objective = PolicyLoss(ClippedRatio(low=0.2, high=0.2), mismatch=())
     _, once = moved(objective, 10_000)
     assert once["policy/clip_fraction"] == 0.0  # on-policy: the ratio is 1
 

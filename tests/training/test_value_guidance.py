@@ -311,7 +311,7 @@ def test_a_fitted_critic_guides_a_policy_that_never_learned_to_more_than_twice_i
     from critica.recipes.base import Sampling
     from critica.rewards.noise import NoNoise
     from critica.training.guard import no_credit
-    from critica.training.learner import Lesson
+    from critica.training.lesson import Lesson
     from critica.updaters.gradient import Adam
 
     recipe = guided(TokenValues(atoms=2), eta=0.15, top_k=64, roll_in=2)

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from critica.records.arrays import Advantages, RewardBatch, TokenBatch, ValuePrediction
 from critica.records.evidence import Evidence
 from critica.records.protocols import CriticTraits
+from critica.records.views import ViewSpec
 
 
 class AdvantageRule(ABC):
@@ -14,6 +15,16 @@ class AdvantageRule(ABC):
     def estimate(
         self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence
     ) -> Advantages: ...
+
+    @property
+    def needs(self) -> frozenset[type]:
+        """Evidence that it reads."""
+        return frozenset()
+
+    @property
+    def views(self) -> tuple[ViewSpec, ...]:
+        """Other readings of the same tokens that it compares with, by name in `evidence[Views]`."""
+        return ()
 
     @property
     def scale_free(self) -> bool:

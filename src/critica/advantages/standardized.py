@@ -8,6 +8,7 @@ from critica.functional.groups import standardize
 from critica.records.arrays import Advantages, RewardBatch, TokenBatch, ValuePrediction
 from critica.records.evidence import Evidence
 from critica.records.protocols import CriticTraits
+from critica.records.views import ViewSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,16 @@ class Standardized(AdvantageRule):
     inner: AdvantageRule
     center: bool = True
     epsilon: float = 1e-6
+
+    @property
+    def needs(self) -> frozenset[type]:
+        """As what is inside."""
+        return self.inner.needs
+
+    @property
+    def views(self) -> tuple[ViewSpec, ...]:
+        """As what is inside."""
+        return self.inner.views
 
     @property
     def scale_free(self) -> bool:

@@ -23,7 +23,8 @@ from critica.rollout.continuations import Continuer
 from critica.rollout.gather import Supervision
 from critica.rollout.place import SoftOverlong
 from critica.training.guard import no_credit
-from critica.training.learner import Learner, Lesson, Schedule, select_told
+from critica.training.learner import Learner, Schedule
+from critica.training.lesson import Lesson, select_told
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
 from critica.training.streams import seed_step

@@ -23,7 +23,7 @@ from critica.rewards.base import ScoreRequest
 from critica.rollout.place import Placement, place
 from critica.rollout.samples import collect, group_of, trajectory_name
 from critica.rollout.tokenize import tokenize
-from critica.training.learner import select_told
+from critica.training.lesson import select_told
 
 STAGE = Stage("critics bench", policy=False, critic=False)
 ROUND_PROMPTS, ROUND_RETURNING = 16, 4  # prompts of one earlier round, and how many of them will be audited

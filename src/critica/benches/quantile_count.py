@@ -100,7 +100,7 @@ class Side:
 
     def seconds(self, step: int) -> float:
         """Processor seconds of observe, predict, estimate and update."""
-        from critica.training.learner import Lesson
+        from critica.training.lesson import Lesson
 
         state, batch, told = self.assembly.state, self.batch, self.told
         start = process_time()

@@ -63,7 +63,17 @@ class Curriculum(ABC):
 
 
 class CurriculumPart(ABC):
-    """A curriculum's configuration."""
+    """A curriculum's configuration. `learns` says whether any weight moves in any of its steps."""
+
+    learns: bool = True
+
+    def most_samples(self, samples_per_prompt: int) -> int:
+        """The most samples that it ever asks of a prompt."""
+        return samples_per_prompt
+
+    def check_admission(self, shows_silent: bool) -> None:
+        """Raise ValueError if it must see groups that fared alike and admission turns them away."""
+        return None
 
     @abstractmethod
     def build(self, environment: Environment, budget: Budget) -> Curriculum: ...

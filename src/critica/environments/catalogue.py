@@ -15,6 +15,7 @@ from critica.environments.chain import Chain
 from critica.environments.constrained import Constrained
 from critica.environments.digit_sum import DigitSum
 from critica.environments.files import TaskFile
+from critica.environments.guess import Guess
 from critica.environments.mixes import PICO_TASKS, MixEntry
 from critica.environments.reasoning_gym import ReasoningGym
 from critica.environments.row_files import SUFFIXES
@@ -36,6 +37,7 @@ NAMED: tuple[tuple[str, Callable[[], EnvironmentConfig]], ...] = (
     ("binary_tree", BinaryTree),
     ("chain", Chain),
     ("two_branch", TwoBranch),
+    ("guess", Guess),
     ("star_graph", StarGraph),
     ("constrained", Constrained),
 )

@@ -1,10 +1,15 @@
-"""How far the policy moved from the one that sampled, and the surrogate that stops it from moving further."""
+"""How far the policy moved from the one that sampled, and the surrogates that stop it from moving further."""
+
+import math
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 LARGEST_LOG_RATIO = 20.0  # e^20 = 4.9e8: beyond it a ratio says only "far away", and would overflow
+
+Level = Literal["token", "sequence_mean", "sequence_sum"]  # what one ratio speaks of: a token, or a row's masked tokens
 
 
 def log_ratio(policy_logprobs: Float[Tensor, "*B"], proximal_logprobs: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
@@ -15,6 +20,21 @@ def log_ratio(policy_logprobs: Float[Tensor, "*B"], proximal_logprobs: Float[Ten
 def ratio(policy_logprobs: Float[Tensor, "*B"], proximal_logprobs: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     """pi_policy / pi_proximal, its logarithm clamped to +-20; no gradient beyond."""
     return torch.exp(log_ratio(policy_logprobs, proximal_logprobs).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO))
+
+
+def leveled(log_ratio: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"], level: Level) -> Float[Tensor, "N T"]:
+    """The log ratio of each token's level, on the grid: the token's own, or its row's masked mean or sum.
+
+    A row's number stands at each of its tokens and passes its gradient through that token alone (GSPO's token form,
+    arXiv 2507.18071, eq. 14): averaged over the tokens (`sequence_mean`) or summed (`sequence_sum`), the gradient is
+    that of the row's number.
+    """
+    if level == "token":
+        return log_ratio
+    total = log_ratio.detach().masked_fill(~mask, 0.0).sum(-1, keepdim=True)
+    if level == "sequence_mean":
+        total = total / mask.sum(-1, keepdim=True).clamp(min=1)
+    return total + (log_ratio - log_ratio.detach())
 
 
 def clipped_surrogate(
@@ -49,6 +69,51 @@ def shift_clipped_surrogate(
     return torch.maximum(-ratio * advantage, -inside * advantage), silenced
 
 
+def soft_clipped_surrogate(
+    ratio: Float[Tensor, "*B"], advantage: Float[Tensor, "*B"], positive: float, negative: float
+) -> Float[Tensor, "*B"]:
+    """-(4 / tau) sigmoid(tau (ratio - 1)) A, tau = `positive` where A > 0, else `negative` (SAPO, arXiv 2511.20347).
+
+    The slope at ratio 1 is -A for every tau, so that on-policy the gradient is REINFORCE's; it fades smoothly to both
+    sides, where a clip would cut.
+    """
+    tau = torch.where(advantage > 0, positive, negative).to(ratio.dtype)
+    return -4.0 / tau * torch.sigmoid(tau * (ratio - 1)) * advantage
+
+
+def clipped_weight_surrogate(
+    ratio: Float[Tensor, "*B"],
+    policy_logprobs: Float[Tensor, "*B"],
+    advantage: Float[Tensor, "*B"],
+    low: float,
+    high: float,
+) -> Float[Tensor, "*B"]:
+    """-sg[clip(ratio, low, high)] A log pi: every token keeps a gradient, none counts too much (CISPO, 2506.13585).
+
+    `low` and `high` bound the ratio itself. At ratio 1 the gradient is REINFORCE's.
+    """
+    return -ratio.detach().clamp(low, high) * advantage * policy_logprobs
+
+
+def geometric_mean_surrogate(
+    log_ratio: Float[Tensor, "N T"], advantage: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"], low: float, high: float
+) -> tuple[Float[Tensor, "N T"], Bool[Tensor, "N T"]]:
+    """-A exp(mean_t c_t), c_t = min(log ratio, high) where A > 0, max(log ratio, -low) where A < 0; who was clipped.
+
+    GMPO (arXiv 2507.20673): the geometric mean of token ratios, each clipped in log space on the side that would gain.
+    Stands at each token like `leveled`: average over a row's tokens. Without clipping it is GSPO's ratio, unclipped.
+    """
+    clipped = ((log_ratio > high) & (advantage > 0)) | ((log_ratio < -low) & (advantage < 0))
+    bound = torch.where(advantage > 0, log_ratio.clamp(max=high), log_ratio.clamp(min=-low))
+    return -advantage * torch.exp(leveled(bound, mask, "sequence_mean")), clipped & mask
+
+
+def gamma_weight(ratio: Float[Tensor, "*B"], shape: float, rate: float) -> Float[Tensor, "*B"]:
+    """exp(rate) w^shape exp(-rate w), detached: 1 at w = 1, largest at shape / rate, 0 far away (VESPO's phi)."""
+    w = ratio.detach()
+    return math.exp(rate) * w.pow(shape) * torch.exp(-rate * w)
+
+
 def clip_fraction(
     ratio: Float[Tensor, "*B"], advantage: Float[Tensor, "*B"], low: float, high: float
 ) -> Bool[Tensor, "*B"]:
@@ -56,11 +121,6 @@ def clip_fraction(
     return ((ratio > 1 + high) & (advantage > 0)) | ((ratio < 1 - low) & (advantage < 0))
 
 
-def truncated_importance(
-    proximal_logprobs: Float[Tensor, "*B"], behavior_logprobs: Float[Tensor, "*B"], cap: float
-) -> Float[Tensor, "*B"]:
-    """min(pi_proximal / pi_behavior, cap), detached: what a loss is multiplied by when the sampler was not the policy.
-
-    Truncation biases towards what the sampler liked; per token it is also biased for a reward that comes later.
-    """
-    return ratio(proximal_logprobs, behavior_logprobs).clamp(max=cap).detach()
+def importance(log_weight: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+    """exp of a log weight clamped to +-20, detached: what a loss is multiplied by where the sampler was another."""
+    return torch.exp(log_weight.detach().clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO))

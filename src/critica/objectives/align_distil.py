@@ -10,7 +10,7 @@ from torch import Tensor
 from critica.functional.distillation import LEAST_WEIGHT, contrastive_teacher, mixed_teacher, reverse_kl
 from critica.objectives.base import Objective, TokenScores
 from critica.records.arrays import Advantages, Metric, RewardBatch, TokenBatch, scatter_sampled
-from critica.records.evidence import Evidence, ReferenceLogprobs, Teachers
+from critica.records.evidence import Evidence, ReferenceLogprobs, Views
 from critica.records.losses import LossTerm, TokenMean
 
 ANTI, INITIAL, TEACHER = "anti_teacher", "reference", "teacher"
@@ -42,7 +42,7 @@ class Distillation(Objective):
     @property
     def needs(self) -> frozenset[type]:
         """The models; the reference as one of them for the theorem's teacher."""
-        return frozenset({Teachers, ReferenceLogprobs} if self.variant == "theorem" else {Teachers})
+        return frozenset({Views, ReferenceLogprobs} if self.variant == "theorem" else {Views})
 
     @property
     def needs_logits(self) -> bool:
@@ -55,14 +55,14 @@ class Distillation(Objective):
     def terms(
         self, scores: TokenScores, batch: TokenBatch, credit: Advantages, evidence: Evidence, told: RewardBatch
     ) -> tuple[tuple[LossTerm, ...], tuple[Metric, ...]]:
-        loss, divergence = self.losses(scores.logits, evidence[Teachers], batch.sampled_mask)
+        loss, divergence = self.losses(scores.logits, evidence[Views], batch.sampled_mask)
         grid = scatter_sampled(loss, batch.sampled_mask)
         count = float(batch.sampled_mask.sum())
         metrics = (Metric("policy/kl_teacher", float(divergence.detach().sum()), count),)
         return (LossTerm("distillation", grid, credit.mask, 1.0, TokenMean()),), metrics
 
     def losses(
-        self, logits: Float[Tensor, "S V"], teachers: Teachers, mask: Bool[Tensor, "N T"]
+        self, logits: Float[Tensor, "S V"], teachers: Views, mask: Bool[Tensor, "N T"]
     ) -> tuple[Float[Tensor, "S"], Float[Tensor, "S"]]:
         """The loss of each sampled token, and its divergence from the teacher before any weight."""
         told = teachers[TEACHER].logits(mask)

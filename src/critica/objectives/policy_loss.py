@@ -1,18 +1,18 @@
-"""The policy's loss: surrogate x mismatch x reduction, plus penalties with weights of their own."""
+"""The policy's loss: ratio level x surrogate x mismatch x reduction, plus penalties with weights of their own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Bool
 from torch import Tensor
 
-from critica.functional.ratios import truncated_importance
-from critica.objectives.base import Objective, TokenScores
-from critica.objectives.penalties import Entropy, ReferenceKl
-from critica.objectives.positive_example import PositiveExamples
-from critica.objectives.surrogates import ClippedRatio, ClippedShift, PolicyGradient
+from critica.functional.ratios import Level, leveled, log_ratio
+from critica.objectives.base import Objective, Penalty, TokenScores
+from critica.objectives.mismatch import Mismatch, Provenance, Truncated, weighed
+from critica.objectives.surrogates import GeometricMean, Ratios, Surrogate
 from critica.records.arrays import Advantages, Metric, RewardBatch, TokenBatch
-from critica.records.evidence import Evidence, ReferenceLogprobs
+from critica.records.evidence import Evidence
 from critica.records.losses import LossTerm, Reduction, TokenMean
 
 
@@ -20,18 +20,29 @@ from critica.records.losses import LossTerm, Reduction, TokenMean
 class PolicyLoss(Objective):
     """Terms per token, reduced elsewhere with denominators of the whole optimizer step.
 
-    `mismatch_cap` truncates the importance weight exp(proximal - behavior) between trainer and sampler (token-level
-    TIS, Yao et al. 2025); 0 switches it off.
+    `level` says what one ratio speaks of: a token (PPO), or a row by the mean (GSPO) or the sum of its log ratios.
+    `center` is what it is taken against: the policy at the start of the step, or the sampler itself. The weights of
+    all `mismatch` rules are multiplied; () switches the correction off.
     """
 
-    surrogate: ClippedRatio | ClippedShift | PolicyGradient
+    surrogate: Surrogate
     reduction: Reduction = TokenMean()
-    mismatch_cap: float = 2.0
-    penalties: tuple[ReferenceKl | Entropy | PositiveExamples, ...] = ()
+    level: Level = "token"
+    center: Literal["proximal", "behavior"] = "proximal"
+    mismatch: tuple[Mismatch, ...] = (Truncated(),)
+    penalties: tuple[Penalty, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.mismatch_cap != 0 and self.mismatch_cap < 1:
-            raise ValueError(f"mismatch_cap must be at least 1 (or 0 for off), got {self.mismatch_cap}")
+        if self.center == "behavior" and any(rule.bounds for rule in self.mismatch):
+            raise ValueError(
+                "center=behavior takes every ratio against the sampler, so that a mismatch weight would count the"
+                " same gap twice: set objective.mismatch=[]"
+            )
+        if isinstance(self.surrogate, GeometricMean) and self.level != "token":
+            raise ValueError("a geometric mean is a row's ratio already: set objective.level=token")
+        names = [penalty.name for penalty in self.penalties]
+        if len(names) != len(set(names)):
+            raise ValueError(f"each penalty may stand once in an objective, got {', '.join(names)}")
 
     @property
     def needs(self) -> frozenset[type]:
@@ -41,14 +52,18 @@ class PolicyLoss(Objective):
     @property
     def needs_entropy_gradient(self) -> bool:
         """Whether any penalty differentiates the entropy."""
-        return any(isinstance(penalty, Entropy) for penalty in self.penalties)
+        return any(penalty.needs_entropy_gradient for penalty in self.penalties)
+
+    @property
+    def bounds_mismatch(self) -> bool:
+        """Whether a sampler that disagrees with the trainer can only do so much harm."""
+        return self.center == "behavior" or any(rule.bounds for rule in self.mismatch)
 
     def masks(self, credit: Advantages, told: RewardBatch) -> Mapping[str, Bool[Tensor, "N T"]]:
         """The tokens that count in each term, known before any forward pass: denominators are taken from them."""
         found = {"policy": credit.mask}
         for penalty in self.penalties:
-            rows = penalty.rows(told)[:, None] if isinstance(penalty, PositiveExamples) else True
-            found[penalty.name] = credit.mask & rows
+            found[penalty.name] = credit.mask & penalty.rows(told)[:, None]
         return found
 
     def terms(
@@ -56,16 +71,16 @@ class PolicyLoss(Objective):
     ) -> tuple[tuple[LossTerm, ...], tuple[Metric, ...]]:
         """Loss terms of these rows and what to report about them."""
         masks = self.masks(credit, told)
-        mask = masks["policy"]
-        values, metrics = self.surrogate.values(
-            scores.policy_logprobs, scores.proximal_logprobs, credit.advantage, mask
+        mask, policy = masks["policy"], scores.policy_logprobs
+        center = scores.proximal_logprobs if self.center == "proximal" else batch.behavior_logprobs
+        ratios = Ratios(policy, center, leveled(log_ratio(policy, center), mask, self.level))
+        values, metrics = self.surrogate.values(ratios, credit.advantage, mask)
+        provenance = Provenance(
+            policy.detach(), scores.proximal_logprobs, batch.behavior_logprobs, credit.advantage, mask
         )
-        if self.mismatch_cap:
-            weight = truncated_importance(scores.proximal_logprobs, batch.behavior_logprobs, self.mismatch_cap)
-            values = values * weight.detach()
+        values, dropped = weighed(values, self.mismatch, provenance)
         terms = [LossTerm("policy", values, mask, 1.0, self.reduction)]
         for penalty in self.penalties:
-            reference = evidence[ReferenceLogprobs].logprobs if ReferenceLogprobs in penalty.needs else None
-            values = penalty.values(scores.policy_logprobs, scores.entropies, reference)
+            values = penalty.values(scores, evidence)
             terms.append(LossTerm(penalty.name, values, masks[penalty.name], penalty.weight, self.reduction))
-        return tuple(terms), metrics
+        return tuple(terms), (*metrics, *dropped)

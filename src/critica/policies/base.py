@@ -1,6 +1,6 @@
 """What a policy is to the rest: something that encodes, writes tokens with log-probs, and scores tokens."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -90,6 +90,7 @@ class DecodeWatch(Protocol):
 
 
 DecodeHand = DecodeControl | DecodeWatch
+Ended = Callable[[int, tuple[int, ...]], None]  # told a row's number and its tokens once they are all written
 
 
 @runtime_checkable
@@ -134,7 +135,18 @@ class Policy(Protocol):
         limits: SampleLimits,
         seed: int,
         control: DecodeHand | None = None,
+        ended: Ended | None = None,
     ) -> list[list[Sample]]: ...
+
+
+@runtime_checkable
+class Conversing(Policy, Protocol):
+    """A policy that can be spoken to again: it knows the tokens of a message that follows what it wrote."""
+
+    @property
+    def context_length(self) -> int: ...
+
+    def encode_followup(self, message: Message, written: tuple[int, ...]) -> tuple[int, ...]: ...
 
 
 @runtime_checkable
@@ -147,6 +159,8 @@ class TrainablePolicy(Policy, Protocol):
     def sampled_states(self, batch: TokenBatch) -> Float[Tensor, "S D"]: ...
 
     def sampled_and_final_states(self, batch: TokenBatch) -> tuple[Float[Tensor, "S D"], Float[Tensor, "N D"]]: ...
+
+    def layer_states(self, batch: TokenBatch, layer: int) -> Float[Tensor, "S D"]: ...
 
     def logits(self, states: Float[Tensor, "S D"]) -> Float[Tensor, "S V"]: ...
 

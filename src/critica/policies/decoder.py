@@ -1,6 +1,7 @@
 """The batched decoder over the policy's own weights: prompts prefilled once, a static cache, finished rows dropped."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from critica.functional import random
-from critica.policies.base import DecodeHand, ReadsPrompts, Sample, SampleLimits, SampleRequest
+from critica.policies.base import DecodeHand, Ended, ReadsPrompts, Sample, SampleLimits, SampleRequest
 from critica.policies.cache import arrange
 from critica.policies.families import Stack
 from critica.policies.native_step import NativeDecoding, flat_grid
@@ -39,6 +40,14 @@ class _Pages:
         self._lengths[rows] = length
         for row in rows.tolist():
             self._stops[row] = reason
+
+    def tokens(self, row: int) -> tuple[int, ...]:
+        """What a finished row wrote."""
+        return tuple(self._tokens[: int(self._lengths[row]), row].tolist())
+
+    def cut(self) -> list[int]:
+        """The rows that the limit cut."""
+        return [row for row, stop in enumerate(self._stops) if stop is StopReason.TOKEN_LIMIT]
 
     def samples(self) -> list[Sample]:
         """Every row as a record."""
@@ -79,8 +88,13 @@ class Decoder:
         limits: SampleLimits,
         seed: int,
         control: DecodeHand | None = None,
+        ended: Ended | None = None,
     ) -> list[list[Sample]]:
-        """Continue every request; the token of stream s at step t is drawn with uniform t of (seed, "decode", *s)."""
+        """Continue every request; the token of stream s at step t is drawn with uniform t of (seed, "decode", *s).
+
+        `ended` is told of each row, by its number in the order of the streams, when all its tokens are written; not of
+        a row that the control stopped.
+        """
         if limits.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens is {limits.max_new_tokens}; a sample has at least one token: ask for 1")
         if isinstance(control, ReadsPrompts):
@@ -90,7 +104,8 @@ class Decoder:
         first = 0
         for members in self._chunks(requests, limits):
             hand = None if control is None else shown(control, first)
-            written = self._decode(weights, requests, members, limits, seed, hand)
+            hear = None if ended is None else partial(_tell, ended, first)
+            written = self._decode(weights, requests, members, limits, seed, hand, hear)
             first += len(members)
             for (request, _), sample in zip(members, written, strict=True):
                 made[request].append(sample)
@@ -120,6 +135,7 @@ class Decoder:
         limits: SampleLimits,
         seed: int,
         hand: Shown | None,
+        hear: Callable[[_Pages, Sequence[int]], None] | None,
     ) -> list[Sample]:
         """Write one chunk of rows to its end.
 
@@ -146,6 +162,8 @@ class Decoder:
                 pages.finish(live[stopped & ~done & writing], t + 1, StopReason.EARLY_STOPPED)
             if bool(done.any()) or stopped is not None:
                 pages.finish(live[done & writing], t + 1, StopReason.END_OF_TEXT)
+                if hear is not None:
+                    hear(pages, live[done & writing].tolist())
                 writing = writing & ~done if stopped is None else writing & ~done & ~stopped
                 left = int(writing.sum())
                 if left == 0:
@@ -159,7 +177,14 @@ class Decoder:
                     live = torch.where(writing, live[kept][places], rows)
             if t + 1 < steps:
                 hidden = decoding.step(chosen, t)
+        if hear is not None:
+            hear(pages, pages.cut())
         return pages.samples()
+
+
+def _tell(ended: Ended, first: int, pages: _Pages, rows: Sequence[int]) -> None:
+    for row in rows:
+        ended(first + row, pages.tokens(row))
 
 
 def _points(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from critica.functional import random
-from critica.policies.base import Sample, SampleLimits, SampleRequest
+from critica.policies.base import Ended, Sample, SampleLimits, SampleRequest
 from critica.policies.sampling import draw, end_table
 from critica.records.words import StopReason
 
@@ -39,8 +39,9 @@ def generate_samples(
     limits: SampleLimits,
     seed: int,
     rows_at_once: int = 128,
+    ended: Ended | None = None,
 ) -> list[list[Sample]]:
-    """Continue every request with left-padded batches of `rows_at_once` rows."""
+    """Continue every request with left-padded batches of `rows_at_once` rows; `ended` hears of a batch as it ends."""
     if limits.max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {limits.max_new_tokens}; a sample has at least one token: ask for 1")
     rows = [(i, stream) for i, request in enumerate(requests) for stream in request.streams]
@@ -48,8 +49,11 @@ def generate_samples(
     for begin in range(0, len(rows), rows_at_once):
         part = rows[begin : begin + rows_at_once]
         prompts = [requests[i].prompt_ids for i, _ in part]
-        for (i, _), sample in zip(part, _generate(model, end_ids, prompts, part, limits, seed), strict=True):
+        written = _generate(model, end_ids, prompts, part, limits, seed)
+        for row, ((i, _), sample) in enumerate(zip(part, written, strict=True), begin):
             made[i].append(sample)
+            if ended is not None:
+                ended(row, sample.token_ids)
     return made
 
 

@@ -65,6 +65,18 @@ class HiddenForward:
         sampled, final = states.split([layout.before.shape[0], layout.last.shape[0]])
         return sampled, final
 
+    def layer_states(self, batch: TokenBatch, layer: int) -> Float[Tensor, "S D"]:
+        """The state before each sampled token after `layer` layers (1 is the first), through the final norm.
+
+        Raises ValueError for a layer that is not there, and on the padded path.
+        """
+        if self._stack is None:
+            raise ValueError(f"this model's inner layers cannot be read: {self._reason}")
+        if not 1 <= layer <= len(self._stack.layers):
+            raise ValueError(f"layer {layer} is not there: this model has layers 1 to {len(self._stack.layers)}")
+        layout = plan_layout(batch, with_final=False)
+        return _final_norm(self._stack, _run(self._stack, layout, layer), layout.before)
+
     def follow(self, prompts: Sequence[tuple[int, ...]], owners: Sequence[int], steps: int) -> Follower:
         """States along rows that somebody else writes. Raises ValueError on the padded path, which has no cache."""
         if self._stack is None:
@@ -81,12 +93,12 @@ def _final_norm(stack: Stack, hidden: Float[Tensor, "M D"], index: Tensor) -> Fl
     return rms_norm(hidden.index_select(0, index), stack.final_norm.weight, stack.epsilon)
 
 
-def _run(stack: Stack, layout: Layout) -> Float[Tensor, "M D"]:
-    """Every layer over the packed tokens; the result is not yet normed."""
+def _run(stack: Stack, layout: Layout, depth: int | None = None) -> Float[Tensor, "M D"]:
+    """Every layer over the packed tokens, or the first `depth` of them; the result is not yet normed."""
     x = F.embedding(layout.token_ids, stack.embedding.weight)
     angles = layout.positions.to(x.device).float().unsqueeze(1) * stack.inverse_frequencies()
     turns = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
-    for layer in stack.layers:
+    for layer in stack.layers[:depth]:
         x = x + _attention(stack, layer, layout, rms_norm(x, layer.attention_norm.weight, stack.epsilon), turns)
         x = x + _mlp(layer, rms_norm(x, layer.mlp_norm.weight, stack.epsilon))
     return x

@@ -7,7 +7,7 @@ from critica.policies.kernels import Kernels, RegretState, blocked
 
 TOLERANCE = 1e-5
 EPSILON = 1e-6
-SHAPES = ((37, 4, 2, 32), (5, 6, 3, 6), (130, 4, 1, 64))  # rows, heads, key heads, head width
+SHAPES = ((37, 6, 2, 32), (5, 6, 2, 6), (130, 4, 4, 64), (5, 3, 1, 128))  # rows, heads, key heads, head width
 
 
 def worst_error(kernels: Kernels) -> float:

@@ -1,6 +1,7 @@
 /* The memory-bound parts of a transformer layer on a CPU, one pass each, fp32.
  *
  * Plain C with OpenMP and GCC's vector extension, no intrinsics: the compiler picks the instructions of the machine.
+ * A `vec` is as wide as its registers: wider ones pass through memory (with AVX2, six times slower in attention).
  * Sums are cut into a fixed number of parts, so results do not depend on the number of threads.
  * Arrays are contiguous and row-major unless a stride is given. Every function is checked against torch at start.
  */
@@ -10,7 +11,17 @@
 
 #define LANES 16
 #define PARTS 32 /* a weight's gradient is summed in this many parts */
-typedef float lanes __attribute__((vector_size(64), aligned(4)));
+#if defined(__AVX512F__)
+#define WIDTH 16 /* floats in a register */
+#elif defined(__AVX__)
+#define WIDTH 8
+#else
+#define WIDTH 4
+#endif
+#define PIECES (LANES / WIDTH)
+#define SUMS 8 /* registers that hold sums: as many as additions are under way at once */
+typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4)));
+#define INLINE static inline __attribute__((always_inline))
 typedef int64_t idx;
 
 static inline float max_of(float a, float b) { return a > b ? a : b; }
@@ -105,9 +116,8 @@ void swiglu_backward(const float *gate_up, const float *grad, float *made, idx r
 }
 
 /* Up to LANES quantiles of one state against all of its samples, in registers. */
-static inline __attribute__((always_inline)) void pinball_block(const float *q, const float *levels, const float *y,
-                                                                const float *w, idx count, idx samples, float delta,
-                                                                const int huber, float *loss, float *slope) {
+INLINE void pinball_block(const float *q, const float *levels, const float *y, const float *w, idx count, idx samples,
+                          float delta, const int huber, float *loss, float *slope) {
     float mine[LANES] = {0}, up[LANES] = {0}, l[LANES] = {0}, g[LANES] = {0};
     for (idx k = 0; k < count; k++) mine[k] = q[k], up[k] = levels[k];
     for (idx s = 0; s < samples; s++) {
@@ -259,60 +269,73 @@ void norm_rotate_backward(const float *joined, const float *weight, const float 
     }
 }
 
-/* Keys are kept in blocks of LANES tokens, transposed within a block: [tokens / LANES, d, LANES].
- * Four sums run side by side: one alone would wait for its own last addition. */
-static inline __attribute__((always_inline)) void score_block(const float *block, const float *query, float *out,
-                                                              const idx d) {
-    const lanes *keys = (const lanes *)block;
-    lanes a = {0}, b = {0}, c = {0}, e = {0};
+/* Keys are kept in blocks of LANES tokens, transposed within a block: [tokens / LANES, d, LANES]. `heads` is 1 or 2:
+ * so many queries read a block together. SUMS sums run side by side: one alone would wait for its own last addition. */
+INLINE void score_block(const float *block, const float *query, float *out, idx stride, const idx d, const int heads) {
+    const int chains = SUMS / PIECES / heads;
+    vec sums[SUMS] = {0};
     idx j = 0;
-    for (; j + 4 <= d; j += 4) {
-        a += query[j] * keys[j];
-        b += query[j + 1] * keys[j + 1];
-        c += query[j + 2] * keys[j + 2];
-        e += query[j + 3] * keys[j + 3];
-    }
-    for (; j < d; j++) a += query[j] * keys[j];
-    *(lanes *)out = (a + b) + (c + e);
-}
-
-/* out += sum_s weights[s] values[s], `wide` = d / LANES vectors at a time, four tokens side by side. */
-static inline __attribute__((always_inline)) void mix_lanes(const float *weights, const float *values, idx count,
-                                                            float *out, const idx d) {
-    const idx wide = d / LANES;
-    lanes sums[4][8];
-    for (idx u = 0; u < 4; u++)
-        for (idx j = 0; j < wide; j++) sums[u][j] = (lanes){0};
-    idx s = 0;
-    for (; s + 4 <= count; s += 4)
-        for (idx u = 0; u < 4; u++) {
-            const lanes *row = (const lanes *)(values + (s + u) * d);
-            for (idx j = 0; j < wide; j++) sums[u][j] += weights[s + u] * row[j];
+    for (; j + chains <= d; j += chains)
+        for (int u = 0; u < chains; u++)
+            for (int p = 0; p < PIECES; p++) {
+                vec keys = *(const vec *)(block + (j + u) * LANES + p * WIDTH);
+                for (int h = 0; h < heads; h++) sums[(h * chains + u) * PIECES + p] += query[h * d + j + u] * keys;
+            }
+    for (; j < d; j++)
+        for (int p = 0; p < PIECES; p++) {
+            vec keys = *(const vec *)(block + j * LANES + p * WIDTH);
+            for (int h = 0; h < heads; h++) sums[h * chains * PIECES + p] += query[h * d + j] * keys;
         }
-    for (; s < count; s++) {
-        const lanes *row = (const lanes *)(values + s * d);
-        for (idx j = 0; j < wide; j++) sums[0][j] += weights[s] * row[j];
-    }
-    for (idx j = 0; j < wide; j++) ((lanes *)out)[j] += (sums[0][j] + sums[1][j]) + (sums[2][j] + sums[3][j]);
+    for (int h = 0; h < heads; h++)
+        for (int p = 0; p < PIECES; p++) {
+            vec whole = sums[h * chains * PIECES + p];
+            for (int u = 1; u < chains; u++) whole += sums[(h * chains + u) * PIECES + p];
+            *(vec *)(out + h * stride + p * WIDTH) = whole;
+        }
 }
 
-static inline __attribute__((always_inline)) void mix(const float *weights, const float *values, idx count, float *out,
-                                                      const idx d, const int even) {
+/* out[h] += sum_s weights[h, s] values[s] for `heads` heads, a strip of `wide` vectors at a time. */
+INLINE void mix_strips(const float *weights, idx stride, const float *values, idx count, float *out, const idx d,
+                       const int heads) {
+    const int wide = d / WIDTH < SUMS / 2 ? d / WIDTH : SUMS / 2, chains = SUMS / wide / heads;
+    for (idx from = 0; from < d; from += wide * WIDTH) {
+        vec sums[SUMS] = {0};
+        idx s = 0;
+        for (; s + chains <= count; s += chains)
+            for (int u = 0; u < chains; u++)
+                for (int j = 0; j < wide; j++) {
+                    vec value = *(const vec *)(values + (s + u) * d + from + j * WIDTH);
+                    for (int h = 0; h < heads; h++)
+                        sums[(h * chains + u) * wide + j] += weights[h * stride + s + u] * value;
+                }
+        for (; s < count; s++)
+            for (int j = 0; j < wide; j++) {
+                vec value = *(const vec *)(values + s * d + from + j * WIDTH);
+                for (int h = 0; h < heads; h++) sums[h * chains * wide + j] += weights[h * stride + s] * value;
+            }
+        for (int h = 0; h < heads; h++)
+            for (int j = 0; j < wide; j++) {
+                vec whole = sums[h * chains * wide + j];
+                for (int u = 1; u < chains; u++) whole += sums[(h * chains + u) * wide + j];
+                *(vec *)(out + h * d + from + j * WIDTH) += whole;
+            }
+    }
+}
+
+INLINE void mix(const float *weights, idx stride, const float *values, idx count, float *out, const idx d,
+                const int heads, const int even) {
     if (even) {
-        mix_lanes(weights, values, count, out, d);
+        mix_strips(weights, stride, values, count, out, d, heads);
         return;
     }
-    for (idx s = 0; s < count; s++)
-        for (idx j = 0; j < d; j++) out[j] += weights[s] * values[s * d + j];
+    for (int h = 0; h < heads; h++)
+        for (idx s = 0; s < count; s++)
+            for (idx j = 0; j < d; j++) out[h * d + j] += weights[h * stride + s] * values[s * d + j];
 }
 
-static inline __attribute__((always_inline)) void attend_head(const float *query, const float *prompt_keys,
-                                                              const float *prompt_values, idx prompt, const float *keys,
-                                                              const float *values, idx own, float *scores, float *out,
-                                                              const idx d, const int even) {
-    for (idx s = 0; s < prompt; s += LANES) score_block(prompt_keys + s * d, query, scores + s, d);
-    for (idx s = 0; s < own; s += LANES) score_block(keys + s * d, query, scores + prompt + s, d);
-    idx count = prompt + own, padded = (count + LANES - 1) / LANES * LANES;
+/* scores[0..count) to exp(scores - max), zeros behind them up to a multiple of LANES; returns the sum. */
+INLINE float soften(float *scores, idx count) {
+    idx padded = (count + LANES - 1) / LANES * LANES;
     for (idx s = count; s < padded; s++) scores[s] = -INFINITY;
     float top = scores[0], total = 0.0f;
 #pragma omp simd reduction(max : top)
@@ -322,11 +345,38 @@ static inline __attribute__((always_inline)) void attend_head(const float *query
         scores[s] = exp1(scores[s] - top);
         total += scores[s];
     }
-    float sums[d];
-    memset(sums, 0, sizeof(float) * (size_t)d);
-    mix(scores, prompt_values, prompt, sums, d, even);
-    mix(scores + prompt, values, own, sums, d, even);
-    for (idx j = 0; j < d; j++) out[j] = sums[j] / total;
+    return total;
+}
+
+/* `heads` query heads of one key head over the prompt's tokens and the row's own; scores [heads, stride]. */
+INLINE void attend_heads(const float *query, const float *prompt_keys, const float *prompt_values, idx prompt,
+                         const float *keys, const float *values, idx own, float *scores, idx stride, float *out,
+                         const idx d, const int heads, const int even) {
+    for (idx s = 0; s < prompt; s += LANES) score_block(prompt_keys + s * d, query, scores + s, stride, d, heads);
+    for (idx s = 0; s < own; s += LANES) score_block(keys + s * d, query, scores + prompt + s, stride, d, heads);
+    float totals[2], sums[2 * d];
+    for (int h = 0; h < heads; h++) totals[h] = soften(scores + h * stride, prompt + own);
+    memset(sums, 0, sizeof(float) * (size_t)(heads * d));
+    mix(scores, stride, prompt_values, prompt, sums, d, heads, even);
+    mix(scores + prompt, stride, values, own, sums, d, heads, even);
+    for (int h = 0; h < heads; h++)
+        for (idx j = 0; j < d; j++) out[h * d + j] = sums[h * d + j] / totals[h];
+}
+
+/* One or two query heads, compiled apart for the usual widths. */
+static void attend(const float *query, const float *prompt_keys, const float *prompt_values, idx prompt,
+                   const float *keys, const float *values, idx own, float *scores, idx stride, float *out, idx d,
+                   int heads) {
+#define GIVEN query, prompt_keys, prompt_values, prompt, keys, values, own, scores, stride, out
+#define ATTEND(width, even) \
+    if (heads == 2) attend_heads(GIVEN, width, 2, even); \
+    else attend_heads(GIVEN, width, 1, even);
+    if (d == 32) { ATTEND(32, 1) }
+    else if (d == 64) { ATTEND(64, 1) }
+    else if (d == 128) { ATTEND(128, 1) }
+    else { ATTEND(d, 0) }
+#undef ATTEND
+#undef GIVEN
 }
 
 /* One new token per row: norm and rotate its query and key, store key and value, attend over prompt and own tokens.
@@ -334,7 +384,7 @@ static inline __attribute__((always_inline)) void attend_head(const float *query
  * joined [rows, heads + 2 key_heads, d]; cosine, sine [rows, d / 2]; parent[row] is the row's prompt, slot[row] its
  * place in the cache. prompt_keys [B, key_heads, ceil(P / LANES), d, LANES]; prompt_values [B, key_heads, P, d];
  * keys [slots, key_heads, ceil(T / LANES), d, LANES]; values [slots, key_heads, T, d]; out [rows, heads, d].
- * work [threads, work_width] holds the scores; work_width >= P + T + 2 LANES + d. */
+ * work [threads, work_width] holds two queries and their scores; work_width >= 2 (P + T + 2 LANES + d). */
 void decode_attention(const float *joined, const float *weight, const float *cosine, const float *sine,
                       const idx *parent, const idx *slot, const idx *prompt_lengths, const float *prompt_keys,
                       const float *prompt_values, float *keys, float *values, float *out, float *work, idx work_width,
@@ -346,7 +396,8 @@ void decode_attention(const float *joined, const float *weight, const float *cos
     idx chunk = (rows + threads - 1) / threads;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++) {
-        float *query = work + t * work_width, *scores = query + d;
+        float *query = work + t * work_width, *scores = query + 2 * d;
+        idx stride = (work_width - 2 * d) / 2;
         idx stop = (t + 1) * chunk < rows ? (t + 1) * chunk : rows;
         for (idx i = t * chunk; i < stop; i++) {
             const float *in = joined + i * all * d, *c = cosine + i * half, *n = sine + i * half;
@@ -361,13 +412,11 @@ void decode_attention(const float *joined, const float *weight, const float *cos
                 float *column = k + at / LANES * LANES * d + at % LANES;
                 for (idx j = 0; j < d; j++) column[j * LANES] = query[j];
                 memcpy(v + at * d, new_value, sizeof(float) * (size_t)d);
-                for (idx h = g * shared; h < (g + 1) * shared; h++) {
-                    turn(in + h * d, weight ? weight + h * d : 0, c, n, query, half, eps, factor);
-                    float *to = out + (i * heads + h) * d;
-                    if (d == 32) attend_head(query, pk, pv, prompt, k, v, at + 1, scores, to, 32, 1);
-                    else if (d == 64) attend_head(query, pk, pv, prompt, k, v, at + 1, scores, to, 64, 1);
-                    else if (d == 128) attend_head(query, pk, pv, prompt, k, v, at + 1, scores, to, 128, 1);
-                    else attend_head(query, pk, pv, prompt, k, v, at + 1, scores, to, d, 0);
+                for (idx h = g * shared; h < (g + 1) * shared; h += 2) {
+                    int count = h + 1 < (g + 1) * shared ? 2 : 1;
+                    for (idx e = h; e < h + count; e++)
+                        turn(in + e * d, weight ? weight + e * d : 0, c, n, query + (e - h) * d, half, eps, factor);
+                    attend(query, pk, pv, prompt, k, v, at + 1, scores, stride, out + (i * heads + h) * d, d, count);
                 }
             }
         }

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 SOURCE = Path(__file__).with_name("kernels.c")
-FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fPIC", "-std=gnu11", "-fno-math-errno")
-FALLBACK_FLAGS = ("-O3", "-fopenmp", "-fPIC", "-std=gnu11", "-fno-math-errno")
+FALLBACK_FLAGS = ("-O3", "-fopenmp", "-fPIC", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
+FLAGS = ("-march=native", "-mprefer-vector-width=512", *FALLBACK_FLAGS)
 BUILD_SECONDS = 60
 LANES, PARTS = 16, 32  # as in kernels.c
 OFF = "CRITICA_KERNELS"  # set it to 0 to do without
@@ -165,7 +165,7 @@ class Kernels:
         threads = torch.get_num_threads()
         key_heads, prompt_width, size = prompt[1].shape[1:]
         room = own[1].shape[2]
-        width = prompt_width + room + 3 * LANES + size
+        width = 2 * (prompt_width + room + 3 * LANES + size)
         work = joined.new_empty((threads, width))
         pointers = (joined, weight, *angles, *places, *prompt, *own, out, work)
         sizes = (width, joined.shape[0], out.shape[1] // size, key_heads, size, prompt_width, room, at)

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,11 +11,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from critica.policies.backbone import LanguageBackbone
-from critica.policies.base import DecodeHand, PromptTooLong, Sample, SampleLimits, SampleRequest
+from critica.policies.base import DecodeHand, Ended, PromptTooLong, Sample, SampleLimits, SampleRequest
 from critica.policies.decoder import Decoder
 from critica.policies.fallback import generate_samples
 from critica.policies.families import base_model
 from critica.policies.follower import Follower
+from critica.policies.followup import as_dict, followup_text, without_written_end
 from critica.policies.forward import HiddenForward
 from critica.policies.loading import open_model, open_tokenizer, quiet_transformers, refill, resolve_device
 from critica.policies.locate import PolicyLoadError, resolve
@@ -96,14 +97,28 @@ class LanguagePolicy:
         spelled in it, such as `<eos>`, stays text.
         """
         if self.tokenizer.chat_template:
-            told = [_as_dict(message) for message in messages]
-            text = self.tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
+            text = self._templated([as_dict(message) for message in messages], True)
             return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         text = "\n".join(message.content for message in messages)
         ids = list(self.tokenizer(text, split_special_tokens=True)["input_ids"])
         if ids and ids[-1] in self.end_ids:  # some tokenizers close what they encode; a prompt is still open
             ids.pop()
         return tuple(ids)
+
+    def encode_followup(self, message: Message, written: tuple[int, ...]) -> tuple[int, ...]:
+        """The tokens to append to a context whose last answer is `written`, so that the message follows it.
+
+        Through the chat template when there is one, see `followup`; else a new line with the message's content.
+        Raises `NotAppendOnly`.
+        """
+        if not self.tokenizer.chat_template:
+            return self.encode_text("\n" + message.content)
+        text = followup_text(self._templated, as_dict(message), type(base_model(self.model)).__name__)
+        ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return without_written_end(ids, written, self.end_ids)
+
+    def _templated(self, told: Sequence[Mapping[str, Any]], opened: bool) -> str:
+        return self.tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=opened)
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """The tokens of a bare text, as a continuation: no special tokens, also none that it spells."""
@@ -125,20 +140,25 @@ class LanguagePolicy:
         limits: SampleLimits,
         seed: int,
         control: DecodeHand | None = None,
+        ended: Ended | None = None,
     ) -> list[list[Sample]]:
-        """Continue each request once per stream. Raises PromptTooLong before anything is decoded."""
+        """Continue each request once per stream. Raises PromptTooLong before anything is decoded.
+
+        `ended` is told of each row as soon as its last token is written, except of those that the control stopped.
+        """
         for request in requests:
             self._check_length(len(request.prompt_ids), limits.max_new_tokens)
         self.model.eval()
         with decoding_matmuls():
             if self._forward.stack is not None:
                 packed = self.device.type == "cpu" and fast_paths().packed_linears
-                return Decoder(self._forward.stack, self.end_ids, packed).sample(requests, limits, seed, control)
+                decoder = Decoder(self._forward.stack, self.end_ids, packed)
+                return decoder.sample(requests, limits, seed, control, ended)
             if control is not None:
                 raise ValueError(
                     f"decode control needs the batched decoder, and it cannot read this policy: {self._forward.reason}"
                 )
-            return generate_samples(self.model, self.end_ids, requests, limits, seed)
+            return generate_samples(self.model, self.end_ids, requests, limits, seed, ended=ended)
 
     def follow(self, prompts: Sequence[tuple[int, ...]], owners: Sequence[int], steps: int) -> Follower:
         """This model's states along rows that somebody else writes. Raises ValueError if its family is not known."""
@@ -160,6 +180,11 @@ class LanguagePolicy:
         """Those, and the state after each row's last token, from one pass."""
         self._set_mode()
         return self._forward.sampled_and_final_states(batch)
+
+    def layer_states(self, batch: TokenBatch, layer: int) -> Float[Tensor, "S D"]:
+        """The state before each sampled token after `layer` layers, through the final norm (the logit lens)."""
+        self._set_mode()
+        return self._forward.layer_states(batch, layer)
 
     def final_states(self, batch: TokenBatch) -> Float[Tensor, "N D"]:
         """The state after each row's last token."""
@@ -206,15 +231,6 @@ def _sort_adapter_targets(config: Path) -> None:
         if isinstance(said.get("target_modules"), list):
             said["target_modules"].sort()
         config.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n")
-
-
-def _as_dict(message: Message) -> dict[str, Any]:
-    told: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        told["tool_calls"] = [dict(call) for call in message.tool_calls]
-    if message.tool_call_id:
-        told["tool_call_id"] = message.tool_call_id
-    return told
 
 
 def _with_new_adapters(model: nn.Module, lora: Lora) -> nn.Module:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -16,8 +16,9 @@ from critica.environments.base import EnvironmentConfig
 from critica.environments.catalogue import pico
 from critica.objectives.base import Objective
 from critica.objectives.policy_loss import PolicyLoss
-from critica.objectives.positive_example import PositiveExamples
+from critica.policies.decoding import DecodingPart, TokenByToken
 from critica.policies.part import LocalPolicy
+from critica.recipes.misfits import refuse_misfits
 from critica.records.supervision import Scale
 from critica.rewards.base import FailurePolicy, RewardConfig
 from critica.rewards.correction_base import CorrectionPart, Uncorrected
@@ -32,6 +33,8 @@ from critica.rollout.budget import BudgetRule, Uniform
 from critica.rollout.combine import NormalizeThenSum, Sum
 from critica.rollout.control import ControlPart, NoControl
 from critica.rollout.place import Placement
+from critica.rollout.protocol import ProtocolPart, SingleTurn
+from critica.updaters.evolution import EvolutionStrategy
 from critica.updaters.gradient import Adam
 from critica.updaters.replay_ratio import AdaptiveReplay, FixedReplay, Replay
 
@@ -85,11 +88,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.prompts_per_step < 1 or self.samples_per_prompt < 1:
             raise ValueError("prompts_per_step and samples_per_prompt must be at least 1")
-        if not 0 < self.temperature < float("inf"):
-            raise ValueError(
-                f"temperature must be above 0 and finite in training, got {self.temperature}: a greedy sample has no"
-                " gradient to learn from"
-            )
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature must be at least 0 and finite, got {self.temperature}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +98,11 @@ class Learner:
 
     `policy_epochs` passes over the batch, each cut into `updates_per_epoch` optimizer steps; the critic makes
     `critic_epochs` passes, or as many as `replay` lets it. `critic_warmup_steps` first steps train the critic alone.
-    `tokens_per_microbatch` bounds memory and changes nothing else.
+    `tokens_per_microbatch` bounds memory and changes nothing else. `policy` is Adam on the objective's gradient, or an
+    evolution strategy on told outcomes, which reads neither objective nor advantage.
     """
 
-    policy: Adam = field(default_factory=Adam)
+    policy: Adam | EvolutionStrategy = field(default_factory=Adam)
     critic: Adam = field(default_factory=lambda: Adam(head_factor=10.0))
     policy_epochs: int = 1
     updates_per_epoch: int = 1
@@ -186,6 +187,8 @@ class Recipe:
     placement: Placement = Placement()
     admission: AdmissionRule = AcceptAll()
     control: ControlPart = NoControl()
+    decoding: DecodingPart = TokenByToken()
+    protocol: ProtocolPart = SingleTurn()
     budget: BudgetRule = Uniform()
     curriculum: CurriculumPart = Stream()
     sampling: Sampling = Sampling()
@@ -212,7 +215,10 @@ class Recipe:
             )
         self.budget.check(self.critic, self.sampling.samples_per_prompt)
         self.refuse_waves()
+        self.refuse_mixed_units()
         self.refuse_echoes()
+        self.refuse_turns()
+        refuse_misfits(self)
         self.advantage.check(self.critic)
         self.target.check(self.critic)
         self.control.check(self.target)
@@ -226,6 +232,32 @@ class Recipe:
                 f"{compares[0]}={type(getattr(self, compares[0])).__name__} compares the siblings of a prompt, and this"
                 " budget asks about some before others are written: set budget=uniform"
             )
+
+    def refuse_mixed_units(self) -> None:
+        """Raise ValueError if a budget holds outcomes against forecasts that are in other units."""
+        if self.budget.compares_outcomes and not self.placement.as_said:
+            raise ValueError(
+                f"{type(self.budget).__name__} compares what is said of the first answers with what the critic expects"
+                " to be told, and this placement tells something else: take placement.combination=sum without weights"
+                " (or of 1), and no denoise, novelty or overlong; or budget=uniform"
+            )
+
+    def refuse_turns(self) -> None:
+        """Raise ValueError if episodes of several turns meet a part that knows single answers only."""
+        if self.protocol.single:
+            return
+        compares = any(part.scope != "sample" for part in (self.reward, self.correction))
+        unlike = [
+            (not isinstance(self.control, NoControl), "a decode control knows no second turn: set control=none"),
+            (not isinstance(self.budget, Uniform), "budgets in waves count single answers: set budget=uniform"),
+            (compares, "turns are judged while siblings still write: take a reward and a correction of scope 'sample'"),
+            (isinstance(self.reward, Several), "one verdict decides how a turn is answered: take one reward of several"),
+            (not isinstance(self.decoding, TokenByToken), "turns are written token by token: set"
+             " decoding=token_by_token"),
+        ]  # fmt: skip
+        for wrong, way in unlike:
+            if wrong:
+                raise ValueError(f"protocol={type(self.protocol).__name__}: {way}; or set protocol=single_turn")
 
     def refuse_echoes(self) -> None:
         """Raise ValueError if outcomes are to be shrunk toward a critic that only knows the siblings' outcomes."""
@@ -245,7 +277,8 @@ class Recipe:
         alike = not isinstance(self.correction, EachObjective)  # every objective is stretched by the same factor
         sums = isinstance(self.admission, Informative) and several and not (alike and self.correction.affine)
         if (sums or not isinstance(self.admission, AcceptAll | Informative)
-                or not isinstance(self.budget, Uniform) or not isinstance(self.control, NoControl)):  # fmt: skip
+                or not isinstance(self.budget, Uniform) or not isinstance(self.control, NoControl)
+                or not self.protocol.single):  # fmt: skip
             return ()  # something looks at the values before they are combined
         undone = self._undone_by_combination() or self._undone_by_comparison(several, alike)
         if not undone:
@@ -268,9 +301,9 @@ class Recipe:
         """Why the credit is the same although what is told is not."""
         told, part = self.placement, self.correction
         learns_from_values = not isinstance(self.objective, PolicyLoss) or any(
-            isinstance(penalty, PositiveExamples) for penalty in self.objective.penalties
+            penalty.reads_outcomes for penalty in self.objective.penalties
         )
-        charged = told.reference_kl or told.overlong.limit_tokens or told.denoise.weight
+        charged = told.reference_kl or told.overlong.limit_tokens or told.denoise.weight or told.novelty.coefficient
         if learns_from_values or charged or not isinstance(told.combination, Sum):
             return ""
         if not isinstance(self.critic, GroupMean | LeaveOneOut):
@@ -286,10 +319,11 @@ class Recipe:
     def told_scales(self, scales: Sequence[Scale]) -> tuple[Scale, ...]:
         """What training may be told on each objective, for sources of these scales: after noise, correction and
         combination, and if answers are cut."""
-        siblings = self.budget.bounds(self.sampling.samples_per_prompt)[1]
-        return self.placement.combination.reach(
-            self.corrected_scales(scales), siblings, siblings * self.sampling.prompts_per_step
+        siblings = self.budget.bounds(self.curriculum.most_samples(self.sampling.samples_per_prompt))[1]
+        first, *rest = self.placement.combination.reach(
+            self.protocol.reach(self.corrected_scales(scales)), siblings, siblings * self.sampling.prompts_per_step
         )
+        return (replace(first, high=first.high + self.placement.novelty.coefficient), *rest)
 
     def said_scales(self, scales: Sequence[Scale]) -> tuple[Scale, ...]:
         """What may be said on each objective, noise included."""
@@ -308,7 +342,7 @@ class Recipe:
 
     def summed_range(self, scales: Sequence[Scale]) -> tuple[float, float]:
         """Of the sum over objectives before they are combined: what admission and budgets look at."""
-        told = self.corrected_scales(scales)
+        told = self.protocol.reach(self.corrected_scales(scales))
         return math.fsum(scale.low for scale in told), math.fsum(scale.high for scale in told)
 
     def told_range(self, scales: Sequence[Scale]) -> tuple[float, float]:

@@ -65,16 +65,27 @@ from critica.environments.chain import Chain
 from critica.environments.constrained import Constrained
 from critica.environments.digit_sum import DigitSum
 from critica.environments.files import TaskFile
+from critica.environments.guess import Guess
 from critica.environments.mixes import MixEntry
 from critica.environments.reasoning_gym import ReasoningGym
 from critica.environments.star_graph import StarGraph
 from critica.environments.two_branch import TwoBranch
 from critica.objectives.align_distil import Distillation
 from critica.objectives.direct_advantage import LogRatioRegression
+from critica.objectives.mismatch import GeometricMask, Masked, StaleRows, Truncated
 from critica.objectives.penalties import Entropy, ReferenceKl
 from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.positive_example import PositiveExamples
-from critica.objectives.surrogates import ClippedRatio, ClippedShift, PolicyGradient
+from critica.objectives.surrogates import (
+    ClippedRatio,
+    ClippedShift,
+    ClippedWeight,
+    GammaWeight,
+    GeometricMean,
+    MaskedShift,
+    PolicyGradient,
+    SoftClip,
+)
 from critica.policies.part import LocalPolicy
 from critica.recipes.align_distil import ALIGN_DISTIL
 from critica.recipes.answer_posterior import ANSWER_POSTERIOR
@@ -97,6 +108,7 @@ from critica.recipes.grpo import GRPO
 from critica.recipes.hista import HISTA
 from critica.recipes.hl_gauss import HL_GAUSS
 from critica.recipes.mul_dim_if import MUL_DIM_IF
+from critica.recipes.multi_attempt import MULTI_ATTEMPT
 from critica.recipes.numca import NUMCA
 from critica.recipes.pearl import PEARL
 from critica.recipes.post_time import POST_TIME
@@ -166,6 +178,7 @@ from critica.rewards.trace_source import Trace
 from critica.rewards.unit_tests import UnitTests
 from critica.rewards.value_corrections import Repair, Soften, Unsure, Winsorize
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
+from critica.rollout.attempts import MultiAttempt
 from critica.rollout.admission import AcceptAll, Informative
 from critica.rollout.budget import Uniform
 from critica.rollout.combine import LowerBound, NormalizeThenSum, Sum
@@ -173,6 +186,7 @@ from critica.rollout.control import NoControl
 from critica.rollout.early_stop import EarlyStop
 from critica.rollout.forecast_budgets import ExpectedFailures, MixedGroups
 from critica.rollout.guidance import ValueGuidance
+from critica.rollout.protocol import SingleTurn
 from critica.rollout.until_certain import UntilCertain
 from critica.updaters.gradient import Adam
 from critica.updaters.replay_ratio import AdaptiveReplay, FixedReplay
@@ -189,6 +203,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         ANSWER_POSTERIOR, REWARDING_DOUBT, MUL_DIM_IF, POST_TIME, DISTRACTION_IF,
         RLR3, EVO_RUBRIC, PROMPT_SPEC, RORO, PEARL, SG_SRL, RLHS,
         CME, TRACE, CORVER,
+        MULTI_ATTEMPT,
     )}
 )
 
@@ -264,7 +279,22 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "worst_head": WorstHead,
         },
         "objective": {"policy_loss": PolicyLoss, "log_ratio_regression": LogRatioRegression, "distillation": Distillation},
-        "surrogate": {"policy_gradient": PolicyGradient, "clipped_ratio": ClippedRatio, "clipped_shift": ClippedShift},
+        "surrogate": {
+            "policy_gradient": PolicyGradient,
+            "clipped_ratio": ClippedRatio,
+            "clipped_shift": ClippedShift,
+            "masked_shift": MaskedShift,
+            "clipped_weight": ClippedWeight,
+            "soft_clip": SoftClip,
+            "geometric_mean": GeometricMean,
+            "gamma_weight": GammaWeight,
+        },
+        "mismatch": {
+            "truncated": Truncated,
+            "masked": Masked,
+            "geometric_mask": GeometricMask,
+            "stale_rows": StaleRows,
+        },
         "reduction": {
             "token_mean": TokenMean,
             "sequence_mean_of_token_means": SequenceMeanOfTokenMeans,
@@ -280,6 +310,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "binary_tree": BinaryTree,
             "chain": Chain,
             "two_branch": TwoBranch,
+            "guess": Guess,
             "star_graph": StarGraph,
             "constrained": Constrained,
             "task_file": TaskFile,
@@ -352,6 +383,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
         "failures": {"at_most": FailurePolicy},
         "admission": {"accept_all": AcceptAll, "informative": Informative},
         "control": {"none": NoControl, "early_stop": EarlyStop, "value_guidance": ValueGuidance},
+        "protocol": {"single_turn": SingleTurn, "multi_attempt": MultiAttempt},
         "budget": {
             "uniform": Uniform,
             "expected_failures": ExpectedFailures,

@@ -16,6 +16,6 @@ REINFORCE = Recipe(
     provenance={
         "critic": PaperSays("Williams 1992, section 4, with reinforcement baseline 0"),
         "objective.reduction": PaperSays("the score of the whole sequence, section 5"),
-        "objective.mismatch_cap": OurChoice("sampler and trainer agree to 1e-4 here; the cap only guards other samplers"),
+        "objective.mismatch": OurChoice("sampler and trainer agree to 1e-4 here; the cap only guards other samplers"),
     },
 )

@@ -89,7 +89,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Teachers:
+class Views:
     """Frozen models that an objective compares the policy with, by name."""
 
     views: tuple[View, ...]
@@ -100,14 +100,14 @@ class Teachers:
                 return view
         raise RecordError(f"there is no view {name!r}; there are {', '.join(v.name for v in self.views) or 'none'}")
 
-    def select(self, rows: Int[Tensor, "R"], width: int) -> "Teachers":
+    def select(self, rows: Int[Tensor, "R"], width: int) -> "Views":
         """These rows of every view."""
-        return Teachers(tuple(view.select(rows, width) for view in self.views))
+        return Views(tuple(view.select(rows, width) for view in self.views))
 
 
-EvidenceItem = HiddenStates | ReferenceLogprobs | ProximalLogprobs | Groups | Continuations | Snapshots | Teachers
+EvidenceItem = HiddenStates | ReferenceLogprobs | ProximalLogprobs | Groups | Continuations | Snapshots | Views
 Kind = TypeVar(
-    "Kind", HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups, Continuations, Snapshots, Teachers
+    "Kind", HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups, Continuations, Snapshots, Views
 )  # fmt: skip
 
 

@@ -115,7 +115,11 @@ length/wrong | tokens | Mean sampled tokens of trajectories that are wrong (clea
 length/limit_share | share | Trajectories cut by the token limit.
 mismatch/mean_abs_logratio | nats | Mean |proximal - behavior log-prob| at sampled tokens: sampler against trainer.
 mismatch/max_abs_logratio | nats | Largest |proximal - behavior log-prob| at a sampled token.
-mismatch/truncated_weight_share | share | Sampled tokens whose importance weight was truncated.
+mismatch/dropped | share | Trained tokens that count for nothing because sampler and policy disagree.
+episode/turns | turns | Mean turns that the policy wrote in an episode, over all its scenes.
+episode/limited_share | share | Episodes that a limit of turns, tokens or context ended.
+episode/right_first | share | Episodes whose first attempt was told right, where every verdict is known.
+episode/right_any | share | Episodes one of whose attempts was told right, where every verdict is known.
 continuations/states | states | Distinct prefixes that a critic had the policy go on from.
 continuations/samples | samples | Continuations that the policy wrote for a critic and the source was asked about.
 continuations/tokens | tokens | Tokens written for a critic's continuations; they come on top of tokens/sampled.

@@ -60,13 +60,15 @@ class VerdictSource(ABC):
 
     `scope` says what has to be asked at once: one answer, all siblings of a prompt, or a step. `needs` names the task
     fields that `judge` sees (None: all); the others are not there. A source with memory has `state_dict` and
-    `load_state_dict`, and its checkpoint goes with the run's.
+    `load_state_dict`, and its checkpoint goes with the run's. One that waits for somebody else (`takes_hints`) is told
+    of each answer as its last token is written, and may begin to ask in `prepare`.
     """
 
     name: str
     scales: tuple[Scale, ...]
     scope: Scope = "sample"
     needs: Needs = None
+    takes_hints: bool = False
 
     @abstractmethod
     def judge(self, items: Sequence[ScoreRequest]) -> list[Verdict]:
@@ -79,6 +81,18 @@ class VerdictSource(ABC):
         if len(said) != len(items):
             raise ValueError(f"reward {self.name!r} gave {len(said)} verdicts about {len(items)} answers")
         return [within_scales(self.name, self.scales, verdict) for verdict in said]
+
+    def hint(self, item: ScoreRequest, among: int) -> None:
+        """It will be asked about this answer, with at most `among` in all, and before it is asked anything else.
+
+        Only time may depend on it: what is said, counted and remembered is what it would be without.
+        """
+        if self.takes_hints:
+            self.prepare(replace(item, task=visible(item.task, self.needs)), among)
+
+    def prepare(self, item: ScoreRequest, among: int) -> None:
+        """Begin what `judge` will need for this item, and return at once. Nothing, unless a source knows better."""
+        return
 
     def scores(self, items: Sequence[ScoreRequest]) -> list[Outcome]:
         """The sum over objectives, for who wants one number."""

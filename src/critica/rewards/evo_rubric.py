@@ -15,7 +15,7 @@ from critica.rewards.exposure import read_needs
 from critica.rewards.judge_base import Asking, JudgePart
 from critica.rewards.judge_criteria import Criterion, Said, Wanted, ask_criteria, check_criteria, known_mean, shown
 from critica.rewards.judge_http import HttpJudge
-from critica.rewards.judge_panel import Panel
+from critica.rewards.judge_panel import Panel, Question
 from critica.rewards.judge_source import JudgedSource, asked_parts
 from critica.rewards.judge_text import Section
 from critica.rewards.rubric_writer import meta_question, named, writer_question
@@ -109,12 +109,9 @@ class EvoRubricSource(JudgedSource):
         fresh: dict[str, tuple[str, ...]] = dict.fromkeys(task, ())
         if not self.part.proposals:
             return fresh
-        questions = [
-            writer_question(sections, self.pool.of(first[name].task.prompt), self.part.proposals, first[name].step)
-            for name, sections in task.items()
-        ]
         drafts: list[tuple[str, str]] = []
-        for name, heard in zip(task, self.panel.ask(questions), strict=True):
+        heard_of = self.panel.ask([self._writer(first[name]) for name in task])
+        for name, heard in zip(task, heard_of, strict=True):
             spent[name][0] += heard.questions
             spent[name][1] += heard.tokens
             drafts += [(name, text) for text in (heard.said if heard.missing is None else ())]
@@ -125,6 +122,14 @@ class EvoRubricSource(JudgedSource):
             if heard.missing is None and heard.said:
                 fresh[name] = (*fresh[name], text)
         return fresh
+
+    def ahead(self, item: ScoreRequest) -> Sequence[Question]:
+        """What is written about its prompt does not depend on the answers."""
+        return (self._writer(item),) if self.part.proposals else ()
+
+    def _writer(self, item: ScoreRequest) -> Question:
+        known = self.pool.of(item.task.prompt)
+        return writer_question(shown(item.task, self.part.needs), known, self.part.proposals, item.step)
 
     def _experts(self, rows: Sequence[Said]) -> Tensor:
         """What the expert's criteria say of the siblings, those that are known of all."""

@@ -80,12 +80,7 @@ class HindsightSource(JudgedSource):
         """What happens, then what is thought of it. Where nothing is known to have happened, nothing is thought."""
         part = self.part
         answers = [Section("response", item.text) for item in items]
-        worlds = self.panel.ask(
-            [
-                world_question((*shown(item.task, part.world_sees), answer), part.world)
-                for item, answer in zip(items, answers, strict=True)
-            ]
-        )
+        worlds = self.panel.ask([self._world(item) for item in items])
         wanted = [
             Wanted(
                 (*shown(item.task, part.needs), answer, Section("outcome", str(world.said))),
@@ -100,6 +95,14 @@ class HindsightSource(JudgedSource):
             outcome = world.missing if world.missing is not None else self._outcome(said)
             verdicts.append(Verdict((outcome,), asked_parts(questions, said.values) | happened, cost=tokens))
         return verdicts
+
+    def ahead(self, item: ScoreRequest) -> Sequence[Question]:
+        """What happens."""
+        return (self._world(item),)
+
+    def _world(self, item: ScoreRequest) -> Question:
+        sections = (*shown(item.task, self.part.world_sees), Section("response", item.text))
+        return world_question(sections, self.part.world)
 
     def _outcome(self, said: Said) -> Outcome:
         found = known_mean(self.part.criteria, said.values)

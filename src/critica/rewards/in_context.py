@@ -11,9 +11,9 @@ from critica.records.supervision import Outcome, Scale, Scored, Verdict
 from critica.rewards.base import RewardConfig, ScoreRequest
 from critica.rewards.exposure import read_needs
 from critica.rewards.judge_base import Asking, JudgePart
-from critica.rewards.judge_criteria import GRADES, Criterion, Wanted, ask_criteria, known_mean, shown
+from critica.rewards.judge_criteria import GRADES, Criterion, Plan, Wanted, known_mean, plan_criteria, shown
 from critica.rewards.judge_http import HttpJudge
-from critica.rewards.judge_panel import Panel
+from critica.rewards.judge_panel import Panel, Question
 from critica.rewards.judge_source import JudgedSource, asked_parts
 from critica.rewards.judge_text import Section, attributed
 from critica.rewards.workers import WorkerLimits
@@ -85,16 +85,23 @@ class InContextSource(JudgedSource):
 
     def judge(self, items: Sequence[ScoreRequest]) -> list[Verdict]:
         """One question an answer."""
-        wanted = [
-            Wanted((*self._examples, *shown(item.task, self.part.needs), Section("response", item.text)), (TASTE,))
-            for item in items
-        ]
-        verdicts = []
-        for said in ask_criteria(self.panel, wanted, instructions=INSTRUCTIONS):
+        plan, verdicts = self._plan(items), []
+        for said in plan.read(self.panel.ask(plan.questions)):
             found = known_mean((TASTE,), said.values)
             outcome: Outcome = Scored(*found) if isinstance(found, tuple) else found
             verdicts.append(Verdict((outcome,), asked_parts(said.questions, said.values), cost=float(said.tokens)))
         return verdicts
+
+    def ahead(self, item: ScoreRequest) -> Sequence[Question]:
+        """Its one question."""
+        return self._plan([item]).questions
+
+    def _plan(self, items: Sequence[ScoreRequest]) -> Plan:
+        wanted = [
+            Wanted((*self._examples, *shown(item.task, self.part.needs), Section("response", item.text)), (TASTE,))
+            for item in items
+        ]
+        return plan_criteria(wanted, instructions=INSTRUCTIONS)
 
 
 def rendered(example: Demonstration) -> Section:

@@ -1,6 +1,5 @@
 """A step's questions to a judge: asked side by side, each within its deadline, answered by index."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from critica.records.supervision import Abstained, Failed
 from critica.records.words import Message
 from critica.rewards.judge_base import Asking, JudgeClient, JudgeReply, JudgeTrouble
 from critica.rewards.judge_cache import ReplyCache, question_key
+from critica.rewards.judge_round import Round
 from critica.rewards.judge_text import Unreadable
 
 LONGEST_WAIT = 30.0  # seconds between two attempts, whatever the server asks for
@@ -45,17 +45,33 @@ class Panel:
         self.client, self.asking = client, asking
         self.cache = ReplyCache(asking.cache)
         self.questions = self.tokens = 0  # counted so far, see `Asking`
-        self._open, self._end = 0, 0.0
+        self._round = self._new_round()
 
     @property
     def waiting_for(self) -> str:
         """How many answers are awaited, and until when at most."""
-        left = max(0.0, self._end - time.monotonic())
-        return f"{self._open} answers of judge {self.client.identity} ({left:.0f} s left)" if self._open else ""
+        awaited, left = self._round.open, max(0.0, self._round.left())
+        return f"{awaited} answers of judge {self.client.identity} ({left:.0f} s left)" if awaited else ""
+
+    def key_of(self, question: Question) -> str:
+        """What tells questions to this judge apart."""
+        return question_key(self.client.identity, question.messages, question.draw)
+
+    def prepare(self, questions: Sequence[Question], most: int | None) -> None:
+        """Begin to ask what the next `ask` will hold among at most `most` questions (None: nobody knows how many).
+
+        It is the same question, with as many attempts. Nothing is spent that `ask` would not spend: where the budget
+        may end within that call it goes to its first questions, and none is begun before they are known.
+        """
+        asking = self.asking
+        if self._spent() or (asking.questions and (most is None or self.questions + most > asking.questions)):
+            return
+        keyed = {self.key_of(question): question for question in questions}
+        self._round.begin({key: question for key, question in keyed.items() if self.cache.get(key) is None})
 
     def ask(self, questions: Sequence[Question]) -> list[Heard]:
         """One answer per question, by index. An answer that cannot be read has failed; it is not kept."""
-        keys = [question_key(self.client.identity, q.messages, q.draw) for q in questions]
+        keys = [self.key_of(question) for question in questions]
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
         found: dict[str, JudgeReply | Abstained | Failed] = {}
         open_keys = []
@@ -83,6 +99,7 @@ class Panel:
 
     def close(self) -> None:
         """End the judge; the cache stays."""
+        self._round.stop()
         self.client.close()
         self.cache.close()
 
@@ -104,55 +121,38 @@ class Panel:
             return Heard(Failed(f"judge {self.client.identity} cannot be understood ({error}): …{shown!r}"))
 
     def _fetch(self, questions: dict[str, Question]) -> dict[str, JudgeReply | Abstained | Failed]:
-        """Ask with `concurrency` threads; what is not there when the batch's time is over has failed."""
-        if not questions:
-            return {}
-        asking = self.asking
-        self._end = end = time.monotonic() + asking.batch_seconds
-        waiting, lock, done = list(reversed(questions.items())), threading.Lock(), threading.Event()
-        found: dict[str, JudgeReply | Abstained | Failed] = {}
-        self._open = len(questions)
+        """What the round says of these questions, and a failure of each that is late; then a new round begins."""
+        seconds = self.asking.batch_seconds
+        found = self._round.collect(questions, seconds)
+        self._round = self._new_round()
+        late = Failed(f"judge {self.client.identity} had not answered when the step's {seconds:g} s were over")
+        return {key: found.get(key, late) for key in questions}
 
-        def work() -> None:
-            while time.monotonic() < end:
-                with lock:
-                    if not waiting:
-                        return
-                    key, question = waiting.pop()
-                reply = self._one(question, end)
-                if isinstance(reply, JudgeReply) and self._heard(question, reply).missing is None:
-                    self.cache.put(key, reply)
-                with lock:
-                    found[key] = reply
-                    self._open = len(questions) - len(found)
-                    if len(found) == len(questions):
-                        done.set()
+    def _new_round(self) -> Round[Question, JudgeReply | Failed]:
+        return Round(self._answer, self.asking.concurrency)
 
-        for _ in range(min(asking.concurrency, len(questions))):
-            threading.Thread(target=work, daemon=True).start()
-        done.wait(max(0.0, end - time.monotonic()))
-        with lock:
-            late = Failed(
-                f"judge {self.client.identity} had not answered when the step's {asking.batch_seconds:g} s were over"
-            )
-            self._open = 0
-            return {key: found.get(key, late) for key in questions}
+    def _answer(self, key: str, question: Question, left: Callable[[], float]) -> JudgeReply | Failed:
+        """The judge's reply, kept if it can be read; a failure after as many attempts as it gets."""
+        reply = self._one(question, left)
+        if isinstance(reply, JudgeReply) and self._heard(question, reply).missing is None:
+            self.cache.put(key, reply)
+        return reply
 
-    def _one(self, question: Question, end: float) -> JudgeReply | Failed:
+    def _one(self, question: Question, left: Callable[[], float]) -> JudgeReply | Failed:
         asking, trouble = self.asking, "was not asked"
         for attempt in range(asking.retries + 1):
-            left = min(asking.call_seconds, end - time.monotonic())
-            if left <= 0:
+            seconds = min(asking.call_seconds, left())
+            if seconds <= 0:
                 break
             try:
-                return self.client.complete(question.messages, question.draw, left)
+                return self.client.complete(question.messages, question.draw, seconds)
             except JudgeTrouble as error:
                 trouble = str(error)
                 if not error.again:
                     break
                 pause = max(error.wait_seconds, asking.backoff_seconds * 2.0**attempt)
                 if attempt < asking.retries:
-                    time.sleep(max(0.0, min(pause, LONGEST_WAIT, end - time.monotonic())))
+                    time.sleep(max(0.0, min(pause, LONGEST_WAIT, left())))
             except Exception as error:  # of a client of a user's own: one answer is lost, and it is said which
                 trouble = f"raised {type(error).__name__}: {error}"
                 break

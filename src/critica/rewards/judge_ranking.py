@@ -15,7 +15,16 @@ from critica.records.supervision import Abstained, Failed, Outcome, Scale, Score
 from critica.rewards.base import RewardConfig, Scope, ScoreRequest
 from critica.rewards.exposure import read_needs
 from critica.rewards.judge_base import Asking, JudgePart
-from critica.rewards.judge_criteria import Criterion, Said, Wanted, ask_criteria, check_criteria, known_mean, shown
+from critica.rewards.judge_criteria import (
+    Criterion,
+    Plan,
+    Said,
+    Wanted,
+    check_criteria,
+    known_mean,
+    plan_criteria,
+    shown,
+)
 from critica.rewards.judge_http import HttpJudge
 from critica.rewards.judge_panel import Heard, Panel, Question
 from critica.rewards.judge_reward import QUALITY
@@ -81,8 +90,8 @@ class JudgeRankingSource(JudgedSource):
             groups.setdefault(item.group, []).append(i)
         own = [Said() for _ in items]
         if part.alone:
-            wanted = [Wanted((*shown(i.task, part.needs), Section("response", i.text)), part.criteria) for i in items]
-            own = ask_criteria(self.panel, wanted)
+            plan = self._alone(items)
+            own = plan.read(self.panel.ask(plan.questions))
         asked: list[tuple[tuple[int, ...], Question]] = []
         for members in groups.values():
             for order in self._orders(items[members[0]].task.prompt, members):
@@ -94,6 +103,15 @@ class JudgeRankingSource(JudgedSource):
             for i, verdict in zip(members, self._grade(members, own, mine), strict=True):
                 verdicts[i] = verdict
         return [verdict for verdict in verdicts if verdict is not None]
+
+    def ahead(self, item: ScoreRequest) -> Sequence[Question]:
+        """Its own grade, if that counts."""
+        return self._alone([item]).questions if self.part.alone else ()
+
+    def _alone(self, items: Sequence[ScoreRequest]) -> Plan:
+        part = self.part
+        wanted = [Wanted((*shown(i.task, part.needs), Section("response", i.text)), part.criteria) for i in items]
+        return plan_criteria(wanted)
 
     def _orders(self, prompt: str, members: Sequence[int]) -> list[tuple[int, ...]]:
         """The orders in which these siblings are shown, counted by (seed, prompt)."""

@@ -1,5 +1,6 @@
 """A judge as a reward: every answer on its own, by a list of criteria."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,15 +13,16 @@ from critica.rewards.judge_criteria import (
     GRADES,
     INSTRUCTIONS,
     Criterion,
+    Plan,
     Said,
     Wanted,
-    ask_criteria,
     check_criteria,
     known_mean,
+    plan_criteria,
     shown,
 )
 from critica.rewards.judge_http import HttpJudge
-from critica.rewards.judge_panel import Panel
+from critica.rewards.judge_panel import Panel, Question
 from critica.rewards.judge_source import JudgedSource, asked_parts
 from critica.rewards.judge_text import Section
 from critica.rewards.workers import WorkerLimits
@@ -67,6 +69,7 @@ class JudgeRewardSource(JudgedSource):
     def __init__(self, part: JudgeReward, panel: Panel) -> None:
         self.part, self.panel = part, panel
         self.needs = read_needs(part.needs)
+        self.most_ahead = math.ceil(len(part.criteria) / (part.per_call or len(part.criteria)))
         self.scales = (
             tuple(Scale(criterion.id, 0.0, 1.0) for criterion in part.criteria)
             if part.apart
@@ -75,12 +78,19 @@ class JudgeRewardSource(JudgedSource):
 
     def judge(self, items: Sequence[ScoreRequest]) -> list[Verdict]:
         """All criteria of all answers in one round of questions."""
+        plan = self._plan(items)
+        return [self._verdict(said) for said in plan.read(self.panel.ask(plan.questions))]
+
+    def ahead(self, item: ScoreRequest) -> Sequence[Question]:
+        """All criteria of the answer."""
+        return self._plan([item]).questions
+
+    def _plan(self, items: Sequence[ScoreRequest]) -> Plan:
         part = self.part
         wanted = [
             Wanted((*shown(item.task, part.needs), Section("response", item.text)), part.criteria) for item in items
         ]
-        said = ask_criteria(self.panel, wanted, part.per_call, part.instructions)
-        return [self._verdict(one) for one in said]
+        return plan_criteria(wanted, part.per_call, part.instructions)
 
     def _verdict(self, said: Said) -> Verdict:
         groups = [(criterion,) for criterion in self.part.criteria] if self.part.apart else [self.part.criteria]

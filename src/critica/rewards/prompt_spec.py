@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 
 from critica.environments.base import Environment
 from critica.records.supervision import Abstained, Failed, Outcome, Scale, Scored, Verdict
+from critica.records.words import Task
 from critica.rewards.base import RewardConfig, RewardSource, ScoreRequest
 from critica.rewards.exposure import read_needs, visible
 from critica.rewards.judge_base import Asking, JudgePart
 from critica.rewards.judge_criteria import (
     Criterion,
+    Plan,
     Said,
     Wanted,
     check_criteria,
@@ -20,7 +22,7 @@ from critica.rewards.judge_criteria import (
     shown,
 )
 from critica.rewards.judge_http import HttpJudge
-from critica.rewards.judge_panel import Panel
+from critica.rewards.judge_panel import Panel, Question
 from critica.rewards.judge_reward import QUALITY
 from critica.rewards.judge_source import JudgedSource, asked_parts
 from critica.rewards.judge_text import Section
@@ -73,6 +75,7 @@ class PromptSpecSource(JudgedSource):
     """The live source. It sees the whole task, because checkers do; the judge is shown `judge_sees`."""
 
     name = "prompt_spec"
+    most_ahead = 2
     scales = (Scale("prompt_spec", 0.0, 1.0),)
 
     def __init__(self, part: PromptSpec, panel: Panel, specs: SpecFile, checkers: Sequence[RewardSource]) -> None:
@@ -82,17 +85,9 @@ class PromptSpecSource(JudgedSource):
         """One round for rubric and grade, one of checks."""
         part = self.part
         tasks = [self.specs.equipped(item.task) for item in items]
-        seen = [
-            (*shown(visible(task, read_needs(part.judge_sees)), part.judge_sees), Section("response", item.text))
-            for task, item in zip(tasks, items, strict=True)
-        ]
         criteria = [criteria_of(task, part.criteria, CRITERIA) for task in tasks]
         alphas = [part.fading.at(item.step) for item in items]
-        rubric = [Wanted(sections, some) for sections, some in zip(seen, criteria, strict=True)]
-        overall = [
-            Wanted(sections, (QUALITY,) if alpha > 0 else ()) for sections, alpha in zip(seen, alphas, strict=True)
-        ]
-        plan = plan_criteria([*rubric, *overall])
+        plan = self._plan(items, tasks, criteria, alphas)
         said = plan.read(self.panel.ask(plan.questions))
         asked = [
             ScoreRequest(task, i.trajectory_id, i.text, i.group, i.step) for task, i in zip(tasks, items, strict=True)
@@ -102,6 +97,30 @@ class PromptSpecSource(JudgedSource):
             self._verdict(criteria[i], alphas[i], (said[i], said[len(items) + i]), [row[i] for row in checks])
             for i in range(len(items))
         ]
+
+    def ahead(self, item: ScoreRequest) -> Sequence[Question]:
+        """Its rubric, and its grade while that counts."""
+        task = self.specs.equipped(item.task)
+        criteria = criteria_of(task, self.part.criteria, CRITERIA)
+        return self._plan([item], [task], [criteria], [self.part.fading.at(item.step)]).questions
+
+    def _plan(
+        self,
+        items: Sequence[ScoreRequest],
+        tasks: Sequence[Task],
+        criteria: Sequence[tuple[Criterion, ...]],
+        alphas: Sequence[float],
+    ) -> Plan:
+        sees = self.part.judge_sees
+        seen = [
+            (*shown(visible(task, read_needs(sees)), sees), Section("response", item.text))
+            for task, item in zip(tasks, items, strict=True)
+        ]
+        rubric = [Wanted(sections, some) for sections, some in zip(seen, criteria, strict=True)]
+        overall = [
+            Wanted(sections, (QUALITY,) if alpha > 0 else ()) for sections, alpha in zip(seen, alphas, strict=True)
+        ]
+        return plan_criteria([*rubric, *overall])
 
     def _verdict(
         self, criteria: Sequence[Criterion], alpha: float, said: tuple[Said, Said], checks: Sequence[Outcome]

@@ -14,6 +14,7 @@ from critica.rewards.exposure import read_needs
 from critica.rewards.judge_base import Asking, JudgePart
 from critica.rewards.judge_criteria import (
     Criterion,
+    Plan,
     Value,
     Wanted,
     check_criteria,
@@ -24,7 +25,7 @@ from critica.rewards.judge_criteria import (
 )
 from critica.rewards.judge_extract import extract_question, verified
 from critica.rewards.judge_http import HttpJudge
-from critica.rewards.judge_panel import Panel
+from critica.rewards.judge_panel import Panel, Question
 from critica.rewards.judge_source import JudgedSource, asked_parts
 from critica.rewards.judge_text import Section
 from critica.rewards.verifiers import EnvironmentScorer
@@ -80,6 +81,7 @@ class RubricSource(JudgedSource):
 
     name = "rubric"
     scope = "group"
+    most_ahead = None
 
     def __init__(self, part: Rubric, panel: Panel, verifier: RewardSource) -> None:
         self.part, self.panel, self.verifier = part, panel, verifier
@@ -90,21 +92,7 @@ class RubricSource(JudgedSource):
         """One round of questions: what is judged and what is extracted, for all siblings of all groups."""
         part = self.part
         criteria = [criteria_of(item.task, part.criteria, part.key) for item in items]
-        judged = [
-            Wanted(
-                (*shown(item.task, part.judge_sees), Section("response", item.text)),
-                tuple(criterion for criterion in some if criterion.route == "judge"),
-            )
-            for item, some in zip(items, criteria, strict=True)
-        ]
-        copied = [
-            (i, criterion)
-            for i, some in enumerate(criteria)
-            for criterion in some
-            if criterion.route == "extract_then_verify"
-        ]
-        plan = plan_criteria(judged)
-        extracts = [extract_question(items[i], criterion, part.extractor_sees) for i, criterion in copied]
+        plan, copied, extracts = self._plan(items, criteria)
         heard = self.panel.ask([*plan.questions, *extracts])
         said, copies = plan.read(heard[: len(plan.questions)]), heard[len(plan.questions) :]
         values = [dict(one.values) for one in said]
@@ -127,6 +115,32 @@ class RubricSource(JudgedSource):
             for k, i in enumerate(members):
                 verdicts[i] = verdict_of(some, values[i], found, k, questions[i], tokens[i])
         return [verdicts[i] for i in range(len(items))]
+
+    def ahead(self, item: ScoreRequest) -> Sequence[Question]:
+        """What is judged and what is extracted."""
+        plan, _, extracts = self._plan([item], [criteria_of(item.task, self.part.criteria, self.part.key)])
+        return (*plan.questions, *extracts)
+
+    def _plan(
+        self, items: Sequence[ScoreRequest], criteria: Sequence[tuple[Criterion, ...]]
+    ) -> tuple[Plan, list[tuple[int, Criterion]], list[Question]]:
+        """(what is judged, what is extracted of which item, the questions for that)."""
+        part = self.part
+        judged = [
+            Wanted(
+                (*shown(item.task, part.judge_sees), Section("response", item.text)),
+                tuple(criterion for criterion in some if criterion.route == "judge"),
+            )
+            for item, some in zip(items, criteria, strict=True)
+        ]
+        copied = [
+            (i, criterion)
+            for i, some in enumerate(criteria)
+            for criterion in some
+            if criterion.route == "extract_then_verify"
+        ]
+        extracts = [extract_question(items[i], criterion, part.extractor_sees) for i, criterion in copied]
+        return plan_criteria(judged), copied, extracts
 
     def close(self) -> None:
         """End the judge and the rule."""

@@ -78,6 +78,13 @@ class AskingSeveral(VerdictSource):
         self.name = "+".join(called)
         scopes = {scope_of(source) for source in sources}
         self.scope = "batch" if "batch" in scopes else "group" if "group" in scopes else "sample"
+        self.takes_hints = any(isinstance(source, VerdictSource) and source.takes_hints for source in sources)
+
+    def prepare(self, item: ScoreRequest, among: int) -> None:
+        """Tell those that can use it."""
+        for source in self.sources:
+            if isinstance(source, VerdictSource):
+                source.hint(item, among)
 
     def judge(self, items: Sequence[ScoreRequest]) -> list[Verdict]:
         """Every source's outcomes, side by side."""

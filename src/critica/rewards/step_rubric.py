@@ -9,9 +9,18 @@ from critica.environments.base import Environment
 from critica.records.supervision import Failed, Outcome, Scale, Scored, TextSpan, Verdict
 from critica.rewards.base import RewardConfig, RewardSource, ScoreRequest
 from critica.rewards.judge_base import Asking, JudgePart
-from critica.rewards.judge_criteria import Criterion, Said, Wanted, ask_criteria, check_criteria, known_mean, shown
+from critica.rewards.judge_criteria import (
+    Criterion,
+    Said,
+    Wanted,
+    ask_criteria,
+    check_criteria,
+    known_mean,
+    plan_criteria,
+    shown,
+)
 from critica.rewards.judge_http import HttpJudge
-from critica.rewards.judge_panel import Panel
+from critica.rewards.judge_panel import Panel, Question
 from critica.rewards.judge_source import QUESTIONS, JudgedSource
 from critica.rewards.judge_text import Section
 from critica.rewards.rubric_writer import named, writer_question
@@ -71,6 +80,7 @@ class StepRubricSource(JudgedSource):
 
     def __init__(self, part: StepRubric, panel: Panel, outcome: RewardSource) -> None:
         self.part, self.panel, self.outcome = part, panel, outcome
+        self.most_ahead = 1 if part.written else MOST_STEPS
         scales = [Scale("outcome", outcome.low, outcome.high), Scale("process", 0.0, part.share)]
         self.scales = (*scales, *([Scale("cost", -part.cost, 0.0)] if part.cost else []))
 
@@ -81,12 +91,8 @@ class StepRubricSource(JudgedSource):
         steps = [steps_of(item.text, self.part.separator) for item in items]
         wanted, owners = [], []
         for i, item in enumerate(items):
-            if len(steps[i]) > MOST_STEPS:
-                continue
-            for start, end in steps[i]:
-                so_far = [Section("response", item.text[:start]), Section("step", item.text[start:end])]
-                wanted.append(Wanted((*shown(item.task, SEES), *so_far), criteria[i]))
-                owners.append(i)
+            own = self._wanted(item, steps[i], criteria[i])
+            wanted, owners = wanted + own, owners + [i] * len(own)
         said: list[list[Said]] = [[] for _ in items]
         for i, one in zip(owners, ask_criteria(self.panel, wanted, instructions=INSTRUCTIONS), strict=True):
             said[i].append(one)
@@ -94,11 +100,37 @@ class StepRubricSource(JudgedSource):
             self._verdict(item, outcomes[i], criteria[i], steps[i], said[i], spent[i]) for i, item in enumerate(items)
         ]
 
+    def ahead(self, item: ScoreRequest) -> Sequence[Question]:
+        """Every step; where criteria are to be written, those."""
+        if self.part.written:
+            return (self._writer(item),)
+        wanted = self._wanted(item, steps_of(item.text, self.part.separator), self.part.criteria)
+        return plan_criteria(wanted, instructions=INSTRUCTIONS).questions
+
+    def _wanted(
+        self, item: ScoreRequest, steps: Sequence[tuple[int, int]], criteria: tuple[Criterion, ...]
+    ) -> list[Wanted]:
+        """What is to be judged of one answer: each step after those before it; nothing if there are too many."""
+        return [
+            Wanted(
+                (
+                    *shown(item.task, SEES),
+                    Section("response", item.text[:start]),
+                    Section("step", item.text[start:end]),
+                ),
+                criteria,
+            )
+            for start, end in steps[: len(steps) if len(steps) <= MOST_STEPS else 0]
+        ]
+
+    def _writer(self, item: ScoreRequest) -> Question:
+        return writer_question(shown(item.task, SEES), (), self.part.written)
+
     def _criteria(self, items: Sequence[ScoreRequest]) -> tuple[list[tuple[Criterion, ...]], list[tuple[int, int]]]:
         """Each answer's criteria, and the questions and tokens that writing them took."""
         if not self.part.written:
             return [self.part.criteria] * len(items), [(0, 0)] * len(items)
-        heard = self.panel.ask([writer_question(shown(item.task, SEES), (), self.part.written) for item in items])
+        heard = self.panel.ask([self._writer(item) for item in items])
         written = [tuple(map(named, one.said)) if one.missing is None else () for one in heard]
         return [(*self.part.criteria, *own) for own in written], [(one.questions, one.tokens) for one in heard]
 

@@ -53,6 +53,7 @@ class BudgetRule(ABC):
     """
 
     reads_forecasts: ClassVar[bool] = False
+    compares_outcomes: ClassVar[bool] = False  # it holds what was said against forecasts of what training is told
     may_save: ClassVar[bool] = False  # it may leave samples of the round unwritten
 
     @abstractmethod

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from critica.curricula.base import Curriculum, Request
 from critica.functional.random import stream_key
 from critica.policies.base import Policy
-from critica.records.arrays import Metric
+from critica.records.arrays import Metric, merge_metrics
 from critica.records.journal import Journal, NoJournal
 from critica.records.run import LedgerEntry, LedgerState
 from critica.records.supervision import Failed, Reward, Scale, Scored, Verdict, by_trajectory, together
@@ -18,7 +18,10 @@ from critica.rollout.admission import AdmissionRule
 from critica.rollout.ask import ask
 from critica.rollout.budget import Allocator
 from critica.rollout.control import Control, Unhindered
+from critica.rollout.hints import hints
+from critica.rollout.protocol import Turns
 from critica.rollout.samples import Want, made_group, sample, trajectory_name
+from critica.rollout.settle import Played, episode_reports, episodes, label_of
 from critica.rollout.spans import token_spans
 
 
@@ -67,10 +70,12 @@ def gather(
     request: Request,
     control: Control | None = None,
     allocator: Allocator | None = None,
+    turns: Turns | None = None,
 ) -> Gathered:
     """Repeat collect, score and admission until `request.prompts` groups pass or the rule's rounds are used up.
 
     Each round's samples, prompts x samples_per_prompt, are spread over its prompts by `allocator` (evenly, by default).
+    `turns` plays episodes of several turns; a prompt's further groups are admitted or turned away with its first one.
     Raises `RewardFailures` if too many of all rounds' samples failed, `NothingGathered` if no group passed.
     """
     groups: list[Group] = []
@@ -81,24 +86,32 @@ def gather(
     control, allocator = control or Unhindered(), allocator or Allocator()
     drawn: list[str] = []
     asked: list[str] = []
-    slot = 0
-    rounds = 0
-    while len(groups) < request.prompts and rounds < admission.max_rounds:
+    spoken: list[Metric] = []
+    slot = rounds = passed = 0
+    while passed < request.prompts and rounds < admission.max_rounds:
         rounds += 1
-        tasks = curriculum.draw(request.prompts - len(groups))
+        tasks = curriculum.draw(request.prompts - passed)
         drawn += [task.task_id for task in tasks]
-        collected, scored = write(policy, tasks, request, supervision, control, allocator, slot, asked)
+        if turns is None:
+            wrote = write(policy, tasks, request, supervision, control, allocator, slot, asked)
+            prompts = [[pair] for pair in zip(*wrote, strict=True)]
+        else:
+            played = play_out(policy, turns, tasks, request, supervision, slot, asked)
+            prompts = [[(one.group, one.told), *one.further] for one in played]
+            spoken += episode_reports(turns, [seen for one in played for seen in one.seen])
         slot += len(tasks)
-        for group, told in zip(collected, scored, strict=True):
-            whole = [together(rows) for rows in told]
-            reason = admission.rejects(whole)
-            if reason:
-                away += [ledger_of(reward, group.task.task_id, "filtered", reason) for reward in whole]
-            else:
-                groups.append(group)
-                rewards += [reward for rows in told for reward in rows]
-            written += group.trajectories
-            told_of_all += whole
+        for members in prompts:
+            reason = admission.rejects([together(rows) for rows in members[0][1]])
+            passed += not reason
+            for group, told in members:
+                whole = [together(rows) for rows in told]
+                if reason:
+                    away += [ledger_of(reward, group.task.task_id, "filtered", reason) for reward in whole]
+                else:
+                    groups.append(group)
+                    rewards += [reward for rows in told for reward in rows]
+                written += group.trajectories
+                told_of_all += whole
     try:
         supervision.failures.check(supervision.source.name, [reward.outcome for reward in told_of_all])
     except RewardFailures:
@@ -110,8 +123,10 @@ def gather(
             " rounds; the tasks are all too easy, all too hard, or the reward never varies:"
             " look at the rewards (critica train … --set admission=accept_all), or raise admission.max_rounds"
         )
+    first = [group for group in groups if not label_of(group.key)]
     reports = (
-        *control.close(written, told_of_all), *spread_of(groups, rewards), *supervision.correction.reports(),
+        *control.close(written, told_of_all), *spread_of(first, rewards), *supervision.correction.reports(),
+        *merge_metrics(spoken),
     )  # fmt: skip
     return Gathered(tuple(groups), tuple(rewards), tuple(away), rounds, tuple(drawn), tuple(asked), reports)
 
@@ -128,7 +143,8 @@ def write(
 ) -> tuple[list[Group], list[list[tuple[Reward, ...]]]]:
     """One round's groups and what was told of them: collected and scored in waves, until the budget wants no more.
 
-    The names of the samples are added to `asked` before they are written.
+    The names of the samples are added to `asked` before they are written. A source that waits for others begins with
+    an answer while its siblings are still written, see `hints`.
     """
     trajectories: list[tuple[Trajectory, ...]] = [() for _ in tasks]
     waves: list[tuple[int, ...]] = [() for _ in tasks]
@@ -140,7 +156,9 @@ def write(
             for i, task in enumerate(tasks) if more[i]
         ]  # fmt: skip
         asked += [trajectory_name(request.step, want.slot, index) for want in wants for index in want.places]
-        for want, fresh in zip(wants, sample(policy, wants, request, supervision.seed, control), strict=True):
+        hinted = hints(supervision.source, supervision.journal, wants, request.step, policy.decode_text)
+        answers = sample(policy, wants, request, supervision.seed, control, hinted)
+        for want, fresh in zip(wants, answers, strict=True):
             i = want.slot - first_slot
             trajectories[i], waves[i] = trajectories[i] + fresh, (*waves[i], len(fresh))
         groups = [made_group(request.step, want, trajectories[want.slot - first_slot]) for want in wants]
@@ -153,6 +171,27 @@ def write(
         made_group(request.step, want, members, written if len(written) > 1 else ())
         for want, members, written in zip(whole, trajectories, waves, strict=True)
     ], told
+
+
+def play_out(
+    policy: Policy,
+    turns: Turns,
+    tasks: tuple[Task, ...],
+    request: Request,
+    supervision: Supervision,
+    first_slot: int,
+    asked: list[str],
+) -> list[Played]:
+    """One round's episodes. Their turns are scored as answers are, see `score`."""
+    objectives = (*(scale.name for scale in scales_of(supervision.source)), *turns.further_objectives)
+
+    def judged(groups: list[Group]) -> list[list[tuple[Reward, ...]]]:
+        return score(groups, supervision, request.step, decode=policy.decode_text)
+
+    slots = [(first_slot + i, task) for i, task in enumerate(tasks)]
+    return episodes(
+        policy, turns, slots, request, supervision.seed, supervision.journal, objectives, judged, asked
+    )
 
 
 def spread_of(groups: Sequence[Group], rewards: Sequence[Reward]) -> tuple[Metric, ...]:

@@ -18,6 +18,7 @@ from critica.records.evidence import Evidence, ReferenceLogprobs
 from critica.records.supervision import Reward, Scale, Scored
 from critica.rollout.combine import CombinationRule, Sum
 from critica.rollout.denoise import Denoise, Expect, denoised
+from critica.rollout.novelty import Novelty
 
 
 @runtime_checkable
@@ -67,26 +68,35 @@ class Placement:
     """How what was said becomes numbers, and where they go.
 
     `denoise` lets the critic have a say; `combination` puts several objectives on scales that can be added.
-    `reference_kl` > 0 charges coefficient * (behavior - reference) on each sampled token.
+    `reference_kl` > 0 charges coefficient * (behavior - reference) on each sampled token. `novelty` rewards right
+    answers that are unlikely under the reference.
     """
 
     reference_kl: float = 0.0
     overlong: SoftOverlong = field(default_factory=SoftOverlong)
     combination: CombinationRule = Sum()
     denoise: Denoise = Denoise()
+    novelty: Novelty = Novelty()
 
     def __post_init__(self) -> None:
         if self.reference_kl < 0:
             raise ValueError("placement.reference_kl cannot be negative")
 
+    @property
+    def as_said(self) -> bool:
+        """Whether an answer's told outcome is the sum of what was said of it, whatever its siblings and its length."""
+        plain = isinstance(self.combination, Sum) and set(self.combination.weights) <= {1.0}
+        changed = self.denoise.weight or self.novelty.coefficient or self.overlong.limit_tokens
+        return plain and not changed
+
     def without_models(self) -> "Placement":
-        """The same, with nothing charged for distance from the reference and nothing asked of the critic."""
-        return replace(self, reference_kl=0.0, denoise=Denoise())
+        """The same, with the reference and the critic left out."""
+        return replace(self, reference_kl=0.0, denoise=Denoise(), novelty=Novelty())
 
     @property
     def needs(self) -> frozenset[type]:
-        """The reference, when distance from it is charged."""
-        return frozenset({ReferenceLogprobs}) if self.reference_kl else frozenset()
+        """The reference, when distance from it is charged or rewarded."""
+        return frozenset({ReferenceLogprobs}) if self.reference_kl or self.novelty.coefficient else frozenset()
 
 
 def place(
@@ -122,6 +132,10 @@ def place(
     lows = (floor, *lows[1:])
     combined = placement.combination.apply(outcome, known, batch.group_index)
     outcome = combined.outcome
+    if placement.novelty.coefficient:
+        reference = evidence[ReferenceLogprobs].logprobs
+        total, whole = outcome.sum(-1), known.all(-1)
+        outcome[:, 0] += placement.novelty.bonus(total, whole, reference, batch.sampled_mask, batch.group_index)
     lengths = batch.sampled_mask.sum(-1)
     outcome[:, 0] += placement.overlong.cost(lengths.float())
     per_token = torch.zeros(*batch.token_ids.shape, len(names))

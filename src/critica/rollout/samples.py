@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from critica.curricula.base import Request
-from critica.policies.base import Policy, PromptTooLong, Sample, SampleRequest
+from critica.policies.base import Ended, Policy, PromptTooLong, Sample, SampleRequest
 from critica.records.words import ContextTurn, Group, Message, SampledTurn, Task, Trajectory
 from critica.rollout.control import Control
 
@@ -29,6 +29,11 @@ def trajectory_name(step: int, slot: int, index: int) -> str:
     return f"{step}.{slot}.{index}"
 
 
+def place_of(name: str) -> int:
+    """A sample's place among its siblings, from its name."""
+    return int(name.rsplit(".", 1)[1])
+
+
 def collect(
     policy: Policy,
     tasks: tuple[Task, ...],
@@ -44,9 +49,17 @@ def collect(
 
 
 def sample(
-    policy: Policy, wants: Sequence[Want], request: Request, seed: int, control: Control | None = None
+    policy: Policy,
+    wants: Sequence[Want],
+    request: Request,
+    seed: int,
+    control: Control | None = None,
+    ended: Ended | None = None,
 ) -> list[tuple[Trajectory, ...]]:
-    """What is wanted, from one call of the decoder; a sample's random numbers depend on (step, slot, index) alone."""
+    """What is wanted, from one call of the decoder; a sample's random numbers depend on (step, slot, index) alone.
+
+    `ended` is told of each row, in the order of the wants and their places, as soon as it is whole.
+    """
     asked = [
         SampleRequest(policy.encode(want.task.messages), tuple((request.step, want.slot, i) for i in want.places))
         for want in wants
@@ -54,7 +67,7 @@ def sample(
     rows = list(chain.from_iterable(one.streams for one in asked))
     hand = control.begin(request.step, rows, request.limits.temperature) if control is not None else None
     try:
-        answers = policy.sample(asked, request.limits, seed, hand)
+        answers = policy.sample(asked, request.limits, seed, hand, ended)
     except PromptTooLong as error:
         longest = max(range(len(wants)), key=lambda i: len(asked[i].prompt_ids))
         raise error.of_task(wants[longest].task.task_id) from error

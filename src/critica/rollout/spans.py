@@ -42,13 +42,38 @@ def written(trajectory: Trajectory, decode: Decode) -> tuple[list[int], list[int
     for turn in trajectory.turns:
         if isinstance(turn, SampledTurn):
             longest = before
-            for k in range(len(turn.token_ids)):
-                longest = max(longest, before + whole_length(decode(turn.token_ids[: k + 1])))
+            for k, length in enumerate(whole_lengths(turn.token_ids, decode)):
+                longest = max(longest, before + length)
                 ends.append(longest)
                 places.append(index + k)
             before += len(turn.message.content) + 1
         index += len(turn.token_ids)
     return ends, places
+
+
+def whole_lengths(ids: Sequence[int], decode: Decode) -> list[int]:
+    """`whole_length(decode(ids[: k + 1]))` for each k, from short windows, so that the cost grows with the text.
+
+    A window begins one whole piece of text before the tokens that are new, because decoders treat the start of a text
+    apart. If the pieces do not make up the text, a token changes what stands before it, and every prefix is decoded.
+    """
+    lengths: list[int] = []
+    pieces: list[str] = []
+    begin = whole = 0  # tokens: where the window begins, and up to where the text is in `pieces`
+    done = shown = 0  # characters: of `pieces`, and of the window up to `whole`
+    text = ""
+    for k in range(len(ids)):
+        text = decode(ids[begin : k + 1])
+        size = whole_length(text)
+        lengths.append(done + size - shown)
+        if shown < size == len(text):
+            pieces.append(text[shown:])
+            begin, whole, done = whole, k + 1, lengths[-1]
+            text = decode(ids[begin:whole])
+            shown = len(text)
+    if "".join(pieces) + text[shown:] != decode(ids):
+        return [whole_length(decode(ids[: k + 1])) for k in range(len(ids))]
+    return lengths
 
 
 def whole_length(text: str) -> int:

@@ -40,6 +40,7 @@ class UntilCertain(BudgetRule):
     certainty: float = 0.1
     tolerance: float = 2.5
     reads_forecasts: ClassVar[bool] = True
+    compares_outcomes: ClassVar[bool] = True
     may_save: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

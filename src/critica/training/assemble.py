@@ -11,11 +11,13 @@ from critica.critics.learned import LearnedCritic
 from critica.curricula.base import Budget
 from critica.environments.base import Environment
 from critica.functional.random import stream_key
-from critica.policies.base import SampleLimits
+from critica.policies.base import Policy, SampleLimits
 from critica.policies.language_model import LanguagePolicy
+from critica.policies.population import Population
 from critica.recipes.base import Recipe
 from critica.records.evidence import Continuations, ProximalLogprobs, Snapshots
 from critica.records.protocols import Forecasts
+from critica.records.views import ViewSpec
 from critica.rewards.base import RewardSource, scales_of, scope_of
 from critica.rewards.correction_base import Uncorrected
 from critica.rewards.each_objective import live_correction
@@ -24,14 +26,19 @@ from critica.rewards.noise_context import NoiseContext, bind
 from critica.rollout.budget import Allocator, NoForecast
 from critica.rollout.combine import Sum
 from critica.rollout.control import ControlContext, NoControl
+from critica.rollout.episode import conversing
 from critica.rollout.gather import Supervision
+from critica.rollout.protocol import ProtocolContext, Turns
 from critica.training.author import Author
+from critica.training.evolution import Evolution, EvolutionLearner
 from critica.training.learner import Learner, Schedule
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
 from critica.training.replay_ratio import live_replay
 from critica.training.state import TrainingState
 from critica.training.streams import seed_step
+from critica.updaters.evolution import EvolutionStrategy
+from critica.updaters.gradient import Adam
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +49,10 @@ class Assembly:
     source: RewardSource
     supervision: Supervision
     state: TrainingState
-    learner: Learner
+    learner: Learner | EvolutionLearner
     allocator: Allocator
+    writer: Policy
+    turns: Turns | None = None
     idle: tuple[str, ...] = ()
 
     @property
@@ -54,6 +63,8 @@ class Assembly:
     def close(self) -> None:
         """End the reward workers."""
         self.source.close()
+        if self.turns is not None:
+            self.turns.close()
         self.supervision.correction.close()
 
 
@@ -61,7 +72,14 @@ def evidence_needed(recipe: Recipe, critic: ValueCritic) -> frozenset[type]:
     """What `observe` must compute for this recipe; nothing more."""
     updates = recipe.learner.policy_epochs * recipe.learner.updates_per_epoch
     center = frozenset({ProximalLogprobs}) if updates > 1 else frozenset()
-    return critic.needs | recipe.objective.needs | recipe.placement.needs | center
+    gradient = isinstance(recipe.learner.policy, Adam)
+    learned = recipe.objective.needs | center if gradient else frozenset()
+    return critic.needs | recipe.advantage.needs | recipe.placement.needs | learned
+
+
+def views_declared(recipe: Recipe) -> tuple[ViewSpec, ...]:
+    """Every other reading of the tokens that a part wants, once."""
+    return tuple(dict.fromkeys((*recipe.advantage.views, *recipe.objective.views)))
 
 
 def assemble(recipe: Recipe) -> Assembly:
@@ -83,11 +101,14 @@ def assemble(recipe: Recipe) -> Assembly:
     needs = evidence_needed(recipe, critic)
     refuse_unlike_told(recipe, needs, source)
     teachers = critic.views if isinstance(critic, Teaching) else ()
-    observer = Observer(policy, needs, recipe.learner.tokens_per_microbatch, environment, teachers)
+    observer = Observer(
+        policy, needs, recipe.learner.tokens_per_microbatch, environment, teachers, views_declared(recipe)
+    )
     learned = isinstance(critic, HasWeights)
     share_forwards(recipe, critic, observer)
+    updater = updater_of(recipe, policy)
     optimizers = (
-        Optimizer(policy.trainable(), recipe.learner.policy),
+        updater,
         Optimizer(critic.trainable(), recipe.learner.critic) if isinstance(critic, HasWeights) else None,
     )
     refuse_double_ownership(optimizers)
@@ -103,9 +124,9 @@ def assemble(recipe: Recipe) -> Assembly:
     )  # fmt: skip
     replay = live_replay(recipe.learner.replay, critic, recipe.learner.critic_epochs)
     author = author_of(recipe, critic, optimizers[1])
-    learner = Learner(
-        policy, critic, recipe.objective, optimizers, schedule, recipe.seed, observer.kept, replay, author
-    )
+    learner = EvolutionLearner(policy, updater) if isinstance(updater, Evolution) else Learner(
+        policy, critic, recipe.objective, (updater, optimizers[1]), schedule, recipe.seed, observer.kept, replay, author
+    )  # fmt: skip
     control = recipe.control.build(ControlContext(critic, recipe.seed, policy))
     correction = live_correction(recipe.correction, environment, recipe.workers, recipe.said_scales(scales_of(source)))
     state = TrainingState(policy, critic, observer, optimizers, curriculum, source, control, replay, correction)
@@ -114,9 +135,35 @@ def assemble(recipe: Recipe) -> Assembly:
     supervision = Supervision(source, noise, recipe.seed, recipe.failures, correction=correction)
     forecaster = critic if isinstance(critic, Forecasts) else NoForecast()
     allocator = Allocator(recipe.budget, forecaster, *recipe.summed_range(scales_of(source)))
+    writer = writer_of(recipe, policy, updater)
+    turns = turns_of(recipe, environment, writer)
     return Assembly(
-        environment, source, supervision, state, learner, allocator, recipe.idle_corrections(len(scales_of(source)))
-    )
+        environment, source, supervision, state, learner, allocator, writer, turns,
+        recipe.idle_corrections(len(scales_of(source))),
+    )  # fmt: skip
+
+
+def updater_of(recipe: Recipe, policy: LanguagePolicy) -> Optimizer | Evolution:
+    """What moves the policy's weights."""
+    settings = recipe.learner.policy
+    if isinstance(settings, EvolutionStrategy):
+        return Evolution(policy.trainable(), settings, recipe.seed)
+    return Optimizer(policy.trainable(), settings)
+
+
+def writer_of(recipe: Recipe, policy: LanguagePolicy, updater: Optimizer | Evolution) -> Policy:
+    """Who writes what is learned from: the policy, a population around it, or a chain over its answers."""
+    if isinstance(updater, Evolution):
+        return Population(policy, updater)
+    return recipe.decoding.build(policy)
+
+
+def turns_of(recipe: Recipe, environment: Environment, writer: Policy) -> Turns | None:
+    """The live protocol; None for single answers. Raises `CannotConverse` for a policy that cannot go on."""
+    turns = recipe.protocol.build(ProtocolContext(environment, recipe.workers))
+    if turns is not None:
+        conversing(writer)
+    return turns
 
 
 def refuse_wider_scope(recipe: Recipe, source: RewardSource) -> None:
@@ -133,10 +180,20 @@ def refuse_unlike_told(recipe: Recipe, needs: frozenset[type], source: RewardSou
 
     Raises ValueError with the way out.
     """
+    if needs & {Continuations, Snapshots} and not recipe.protocol.single:
+        raise ValueError(
+            f"protocol={type(recipe.protocol).__name__} has several turns, and continuations or simulators go on from"
+            " single answers: take a critic that needs neither (critic=scalar, group_mean), or protocol=single_turn"
+        )
     if Continuations in needs and recipe.placement.reference_kl:
         raise ValueError(
             "placement.reference_kl charges every token, and fresh continuations are told their outcome alone: set"
             ' placement.reference_kl=0, and objective.penalties=[{use="reference_kl"}] to stay near the reference'
+        )
+    if Continuations in needs and recipe.placement.novelty.coefficient:
+        raise ValueError(
+            "placement.novelty pays right answers by what their siblings look like, and fresh continuations are told"
+            " their outcome alone: set placement.novelty.coefficient=0, or take a critic that needs no continuations"
         )
     if Continuations in needs and not isinstance(recipe.correction, Uncorrected):
         raise ValueError(
@@ -203,7 +260,7 @@ def share_forwards(recipe: Recipe, critic: ValueCritic, observer: Observer) -> N
             part.kept.tokens = tokens if passes == 1 else 0
 
 
-def refuse_half_precision(optimizers: tuple[Optimizer, Optimizer | None]) -> None:
+def refuse_half_precision(optimizers: tuple[Optimizer | Evolution, Optimizer | None]) -> None:
     """An update of 1e-6 on a bfloat16 weight of 0.02 rounds to nothing, while every number looks healthy."""
     for optimizer in optimizers:
         if optimizer is not None and any(p.dtype in (torch.bfloat16, torch.float16) for p in optimizer.parameters):
@@ -213,7 +270,7 @@ def refuse_half_precision(optimizers: tuple[Optimizer, Optimizer | None]) -> Non
             )
 
 
-def refuse_double_ownership(optimizers: tuple[Optimizer, Optimizer | None]) -> None:
+def refuse_double_ownership(optimizers: tuple[Optimizer | Evolution, Optimizer | None]) -> None:
     """Every trainable tensor is in exactly one optimizer, else two of them would move it."""
     seen: dict[int, str] = {}
     for optimizer in optimizers:

@@ -14,7 +14,8 @@ from critica.records.evidence import Evidence
 from critica.records.losses import SequenceMeanOfTokenSums
 from critica.rollout.place import Placement, place
 from critica.rollout.tokenize import tokenize
-from critica.training.learner import Learner, Lesson, Schedule
+from critica.training.learner import Learner, Schedule
+from critica.training.lesson import Lesson
 from critica.training.optimizer import Optimizer
 
 WRITES = Stage("author", policy=True, critic=False)
@@ -41,7 +42,7 @@ class Author:
         self.teacher, self.learner = (
             Learner(
                 critic.writer, NoBaselineCritic(),
-                PolicyLoss(PolicyGradient(), SequenceMeanOfTokenSums(), mismatch_cap=0.0, penalties=penalties),
+                PolicyLoss(PolicyGradient(), SequenceMeanOfTokenSums(), mismatch=(), penalties=penalties),
                 (optimizer, None), Schedule(passes, 1, 1, tokens_per_microbatch), seed,
             )
             for passes, penalties in ((IMITATIONS, ()), (1, (Entropy(ENTROPY),)))

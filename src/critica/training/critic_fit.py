@@ -34,10 +34,12 @@ from critica.training.critic_folder import (
 )
 from critica.training.critic_plan import COUNTS, USUAL, CannotFit, FitPlan, claim, recipe_for
 from critica.training.guard import no_credit
-from critica.training.learner import Learner, Lesson, Schedule
+from critica.training.learner import Learner, Schedule
+from critica.training.lesson import Lesson
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
 from critica.training.streams import seed_step
+from critica.updaters.gradient import Adam
 
 STAGE = Stage("critic_fit", policy=False, critic=True)
 JUDGE_ROWS = 512  # held-out rows of one prediction
@@ -118,7 +120,8 @@ def _prepare(recipe: Recipe, plan: FitPlan, source: Path) -> Fit:
     live = _learnable(critic)
     observer = Observer(policy, live.needs, recipe.learner.tokens_per_microbatch)
     live.tokens = observer.kept.tokens = live.kept.tokens = recipe.learner.tokens_per_microbatch
-    policy_optimizer = Optimizer(policy.trainable(), recipe.learner.policy)
+    settings = recipe.learner.policy  # it moves nothing here: the critic alone learns
+    policy_optimizer = Optimizer(policy.trainable(), settings if isinstance(settings, Adam) else Adam())
     optimizer = Optimizer(live.trainable(), recipe.learner.critic)
     refuse_double_ownership((policy_optimizer, optimizer))
     refuse_half_precision((optimizer, None))

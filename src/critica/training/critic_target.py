@@ -114,5 +114,3 @@ def _restore(critic: ValueCritic, kept: Kept) -> None:
             critic.load_state_dict(memory)
     if isinstance(critic, LearnedCritic):
         critic.tokens = kept.recipe.learner.tokens_per_microbatch
-
-

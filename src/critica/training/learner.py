@@ -1,8 +1,6 @@
 """The learner: owns every optimizer, cuts the batch to fit memory, and reduces losses over the whole step."""
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -10,31 +8,18 @@ from torch import Tensor
 
 from critica.critics.base import Remembering, Reporting, Trainable, ValueCritic
 from critica.curricula.base import Stage
-from critica.functional.divergences import k3
 from critica.functional.logprobs import logprobs_and_entropies
 from critica.functional.random import torch_generator
-from critica.functional.reduce import denominator, reduce
+from critica.functional.reduce import denominator
 from critica.objectives.base import Objective, TokenScores
 from critica.policies.base import TrainablePolicy
 from critica.policies.batching import microbatches
 from critica.policies.kept import KeptStates
-from critica.records.arrays import (
-    Advantages,
-    Metric,
-    Pairs,
-    Point,
-    RewardBatch,
-    Samples,
-    TokenBatch,
-    ValuePrediction,
-    ValueTargets,
-    merge_metrics,
-    scatter_sampled,
-)
+from critica.records.arrays import Metric, RewardBatch, TokenBatch, merge_metrics, scatter_sampled
 from critica.records.checks import NonFiniteNumbers
-from critica.records.evidence import Evidence, ProximalLogprobs, ReferenceLogprobs, Teachers
-from critica.records.losses import LossTerm, TokenMean
+from critica.records.evidence import ProximalLogprobs
 from critica.training.batching import update_rows
+from critica.training.lesson import Denominators, Lesson, score_metrics
 from critica.training.optimizer import Optimizer
 from critica.training.plasticity import EVERY, plasticity
 from critica.training.replay_ratio import FixedPasses, ReplayRatio
@@ -48,62 +33,6 @@ class Schedule:
     updates_per_epoch: int
     critic_epochs: int
     tokens_per_microbatch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What the learner is given about one step."""
-
-    batch: TokenBatch
-    told: RewardBatch
-    credit: Advantages
-    targets: ValueTargets | None
-    values: ValuePrediction
-    evidence: Evidence
-
-    def select(self, rows: Tensor) -> "Lesson":
-        """These rows, trimmed to the longest of them."""
-        batch = self.batch.select(rows)
-        width = batch.token_ids.shape[1]
-        credit = replace(
-            self.credit,
-            advantage=self.credit.advantage[rows, :width],
-            mask=self.credit.mask[rows, :width],
-            zero_variance=self.credit.zero_variance[rows],
-            nodes=None if self.credit.nodes is None else self.credit.nodes[rows, :width],
-        )
-        values = replace(
-            self.values, mean=self.values.mean[rows, :width], mask=self.values.mask[rows, :width],
-            bootstrap=self.values.bootstrap[rows], law=Point(), bootstrap_law=Point(), support=None,
-            nodes=None if self.values.nodes is None else self.values.nodes[rows, :width], scores=None,
-        )  # fmt: skip
-        items = []
-        for item in self.evidence:
-            if isinstance(item, ProximalLogprobs | ReferenceLogprobs):
-                items.append(replace(item, logprobs=item.logprobs[rows, :width]))
-            if isinstance(item, Teachers):
-                items.append(item.select(rows, width))
-        told, targets = select_told(self.told, rows, width), select_targets(self.targets, rows, width)
-        return Lesson(batch, told, credit, targets, values, Evidence(*items))
-
-
-def select_told(told: RewardBatch, rows: Tensor, width: int) -> RewardBatch:
-    """These rows of what was told."""
-    return replace(
-        told, outcome=told.outcome[rows], known=told.known[rows], confidence=told.confidence[rows],
-        per_token=told.per_token[rows, :width],
-    )  # fmt: skip
-
-
-def select_targets(targets: ValueTargets | None, rows: Tensor, width: int) -> ValueTargets | None:
-    """These rows of the targets."""
-    if targets is None:
-        return None
-    if isinstance(targets, Samples):
-        return Samples(targets.values[rows, :width], targets.weights[rows, :width], targets.mask[rows, :width])
-    if isinstance(targets, Pairs):
-        return Pairs(targets.opponents[rows], targets.better[rows], targets.weights[rows], targets.mask[rows, :width])
-    return replace(targets, values=targets.values[rows, :width], mask=targets.mask[rows, :width])
 
 
 class CriticLearner(Protocol):
@@ -195,14 +124,19 @@ class Learner:
         """One optimizer step of the policy, and of a critic that reads its trunk."""
         counts = Denominators(lesson, rows, self.objective)
         reports: list[Metric] = []
-        for part in self._pieces(lesson, rows):
+        pieces = self._cut(lesson, rows)
+        apart = learns and self.objective.couples_rows and len(pieces) > 1
+        pull = self._pull(lesson, rows, counts, reports) if apart else None
+        for which, part in pieces:
             states = self._policy_states(part.batch, with_gradient=learns)
             losses: list[Tensor] = []
             if learns:
                 scores = self._scores(part, states)
-                terms, metrics = self.objective.terms(scores, part.batch, part.credit, part.evidence, part.told)
-                reports += [*metrics, *score_metrics(scores, part)]
-                losses += [counts.reduce(term, counts.policy(term)) for term in terms]
+                reports += score_metrics(scores, part)
+                if pull is not None:
+                    losses.append((pull[which, : part.batch.token_ids.shape[1]] * scores.policy_logprobs).sum())
+                else:
+                    losses += self._losses(scores, part, counts, reports)
             if critic is not None and part.targets is not None:
                 read = states if critic.shapes_trunk and learns else states.detach()
                 terms = critic.loss(read, part.batch, part.targets, part.values)
@@ -214,10 +148,39 @@ class Learner:
             owners.append(("critic", self.critic_optimizer))
         return self._applied(owners) + reports + counts.report()
 
+    def _losses(self, scores: TokenScores, part: Lesson, counts: Denominators, reports: list[Metric]) -> list[Tensor]:
+        """The objective's terms on these rows, reduced; what it reports is added to `reports`."""
+        terms, metrics = self.objective.terms(scores, part.batch, part.credit, part.evidence, part.told)
+        reports += metrics
+        whole = self.objective.couples_rows
+        return [
+            counts.reduce(term, denominator(term.mask, term.reduction) if whole else counts.policy(term))
+            for term in terms
+        ]
+
+    def _pull(self, lesson: Lesson, rows: Tensor, counts: Denominators, reports: list[Metric]) -> Tensor:
+        """d loss / d log-prob of each token of these rows [R T], for an objective that must see them all at once.
+
+        The log-probs are read piece by piece without gradient; the pieces then pass this number on to the weights.
+        """
+        whole = lesson.select(rows)
+        logprobs = torch.zeros_like(whole.batch.behavior_logprobs)
+        proximal, entropies = logprobs.clone(), logprobs.clone()
+        for which, part in self._cut(lesson, rows):
+            with torch.no_grad():
+                scores = self._scores(part, self._policy_states(part.batch, with_gradient=False))
+            width = part.batch.token_ids.shape[1]
+            logprobs[which, :width] = scores.policy_logprobs.to(logprobs.dtype)
+            proximal[which, :width] = scores.proximal_logprobs.to(logprobs.dtype)
+            entropies[which, :width] = scores.entropies.to(logprobs.dtype)
+        leaf = logprobs.requires_grad_()
+        losses = self._losses(TokenScores(leaf, proximal, entropies, leaf.new_zeros(0, 0)), whole, counts, reports)
+        return torch.autograd.grad(torch.stack(losses).sum(), leaf)[0]
+
     def _critic_step(self, lesson: Lesson, rows: Tensor, critic: Trainable) -> list[Metric]:
         """One optimizer step of a critic with a body of its own."""
         counts = Denominators(lesson, rows, self.objective)
-        for part in self._pieces(lesson, rows):
+        for _, part in self._cut(lesson, rows):
             assert part.targets is not None
             terms = critic.loss(critic.states(part.batch), part.batch, part.targets, part.values)
             torch.stack([counts.reduce(term, counts.critic()) for term in terms]).sum().backward()
@@ -234,14 +197,14 @@ class Learner:
             reports += [Metric(f"{who}/grad_norm", norm, 1.0), Metric(f"learning_rate/{who}", optimizer.rate, 1.0)]
         return reports
 
-    def _pieces(self, lesson: Lesson, rows: Tensor) -> Iterator[Lesson]:
-        """These rows in pieces that fit; when that is all of them at once, the lesson itself."""
+    def _cut(self, lesson: Lesson, rows: Tensor) -> list[tuple[Tensor, Lesson]]:
+        """These rows in pieces that fit, each with its places among them; the lesson itself if that is all of it."""
         pieces = microbatches(lesson.batch, rows, self.schedule.tokens_per_microbatch)
         if len(pieces) == 1 and len(rows) == lesson.batch.rows:
-            yield lesson
-            return
-        for piece in pieces:
-            yield lesson.select(piece)
+            return [(torch.arange(len(rows)), lesson)]
+        place = torch.empty(lesson.batch.rows, dtype=torch.long)
+        place[rows] = torch.arange(len(rows))
+        return [(place[piece], lesson.select(piece)) for piece in pieces]
 
     def _policy_states(self, batch: TokenBatch, with_gradient: bool) -> Tensor:
         """The policy's states before each sampled token: those that `observe` kept, or a new forward pass."""
@@ -261,55 +224,3 @@ class Learner:
         if ProximalLogprobs in part.evidence:
             proximal = part.evidence[ProximalLogprobs].logprobs
         return TokenScores(logprobs, proximal, entropies, logits if self.objective.needs_logits else logits[:0])
-
-
-class Denominators:
-    """What a loss is divided by, counted over every row of one optimizer step, however it is cut."""
-
-    def __init__(self, lesson: Lesson, rows: Tensor, objective: Objective) -> None:
-        masks = objective.masks(lesson.credit, lesson.told)
-        self._policy_masks = {name: mask[rows] for name, mask in masks.items()}
-        self._critic_mask = lesson.targets.mask[rows] if lesson.targets is not None else None
-        self._losses: dict[str, float] = {}
-
-    def policy(self, term: LossTerm) -> float:
-        """For a term of the objective, by its own mask and reduction."""
-        return denominator(self._policy_masks[term.name], term.reduction)
-
-    def critic(self) -> float:
-        """For a term of the critic: the step's target tokens."""
-        assert self._critic_mask is not None
-        return denominator(self._critic_mask, TokenMean())
-
-    def reduce(self, term: LossTerm, count: float) -> Tensor:
-        """The weighted loss of this piece; its share before the weight is kept for the report.
-
-        Raises `NonFiniteNumbers` with the loss of each token.
-        """
-        loss = reduce(term, max(count, 1.0))
-        if not math.isfinite(loss.item()):
-            raise NonFiniteNumbers(f"the loss {term.name!r}", term.values.detach().masked_fill(~term.mask, 0.0))
-        share = float(loss.detach()) / term.weight if term.weight else 0.0
-        self._losses[term.name] = self._losses.get(term.name, 0.0) + share
-        return loss
-
-    def report(self) -> list[Metric]:
-        """One reading of each loss for this optimizer step."""
-        return [Metric(f"loss/{name}", total, 1.0) for name, total in self._losses.items()]
-
-
-def score_metrics(scores: TokenScores, part: Lesson) -> list[Metric]:
-    """Entropy, and how far trainer and sampler, or policy and reference, are apart on these tokens."""
-    mask, batch = part.batch.sampled_mask, part.batch
-    count = float(mask.sum())
-    gap = (scores.proximal_logprobs - batch.behavior_logprobs)[mask].abs()
-    policy = scores.policy_logprobs.detach()
-    metrics = [
-        Metric("policy/entropy", float(scores.entropies.detach()[mask].sum()), count),
-        Metric("mismatch/mean_abs_logratio", float(gap.sum()), count),
-        Metric("policy/kl_behavior", float(k3(batch.behavior_logprobs, policy)[mask].sum()), count),
-    ]
-    if ReferenceLogprobs in part.evidence:
-        apart = k3(policy, part.evidence[ReferenceLogprobs].logprobs)[mask]
-        metrics.append(Metric("policy/kl_reference", float(apart.sum()), count))
-    return metrics

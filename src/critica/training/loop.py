@@ -15,7 +15,7 @@ from critica.rollout.tokenize import tokenize
 from critica.training.books import advanced, close_books
 from critica.training.guard import no_credit, no_targets, nothing_expected
 from critica.training.interrupt import Interrupt
-from critica.training.learner import Lesson
+from critica.training.lesson import Lesson
 from critica.training.parts import Parts
 from critica.training.streams import seed_step
 
@@ -32,8 +32,8 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
         request = state.curriculum.next(step)
         with clock.stage("gather"):
             gathered = gather(
-                state.policy, state.curriculum, parts.supervision, recipe.admission, request, state.control,
-                parts.allocator,
+                parts.writer, state.curriculum, parts.supervision, recipe.admission, request, state.control,
+                parts.allocator, parts.turns,
             )  # fmt: skip
             batch = guard.sampled(tokenize(gathered.groups))
         with clock.stage("observe"):

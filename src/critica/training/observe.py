@@ -1,5 +1,6 @@
 """Compute what the parts declared that they need, nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,13 +20,15 @@ from critica.records.evidence import (
     ProximalLogprobs,
     ReferenceLogprobs,
     Snapshots,
-    Teachers,
     View,
+    Views,
 )
 from critica.records.protocols import Continues, Restorable
-from critica.records.words import Group
+from critica.records.views import AnotherContext, AnotherLayer, ViewSpec
+from critica.records.words import ContextTurn, Group
+from critica.rollout.tokenize import tokenize
 
-SUPPLIED = frozenset({HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups, Continuations, Snapshots, Teachers})
+SUPPLIED = frozenset({HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups, Continuations, Snapshots, Views})
 
 
 class UnmetNeed(ValueError):
@@ -63,11 +66,13 @@ class Observer:
         tokens_per_microbatch: int,
         environment: Environment | None = None,
         teachers: tuple[tuple[str, TrainablePolicy], ...] = (),
+        views: tuple[ViewSpec, ...] = (),
     ) -> None:
         require_supplied(needs)
-        if Teachers in needs and not teachers:
-            raise UnmetNeed("a part needs Teachers, and this critic holds none: set critic=preference_models")
-        self.teachers = teachers
+        if Views in needs and not teachers and not views:
+            raise UnmetNeed("a part needs Views, and this critic holds none: set critic=preference_models")
+        refuse_twins(views)
+        self.teachers, self.views = teachers, views
         self.snapshots = Snapshots(restorable(environment)) if Snapshots in needs else None
         self.policy = policy
         self.needs = needs
@@ -91,10 +96,18 @@ class Observer:
             items += self._read_policy(batch)
         if self.reference is not None:
             items.append(ReferenceLogprobs("initial", self._logprobs(self.reference, batch)))
-        if Teachers in self.needs:
-            others = (("reference", self.reference),) if self.reference is not None else ()
-            items.append(Teachers(tuple(self._view(name, model, batch) for name, model in (*self.teachers, *others))))
+        if Views in self.needs or self.views:
+            others = (("reference", self.reference),) if self.reference is not None and self.teachers else ()
+            held = [self._view(name, model, batch, batch) for name, model in (*self.teachers, *others)]
+            items.append(Views((*held, *(self._declared(spec, groups, batch) for spec in self.views))))
         return Evidence(*items)
+
+    def _declared(self, spec: ViewSpec, groups: tuple[Group, ...], batch: TokenBatch) -> View:
+        """The policy's own other reading of these tokens."""
+        if isinstance(spec, AnotherLayer):
+            return self._view(spec.name, self.policy, batch, batch, spec.layer)
+        other = tokenize(in_another_context(groups, spec, self.policy))
+        return self._view(spec.name, self.policy, other, batch)
 
     def _read_policy(self, batch: TokenBatch) -> list[EvidenceItem]:
         states = batch.behavior_logprobs.new_zeros(int(batch.sampled_mask.sum()), self.policy.width)
@@ -121,13 +134,17 @@ class Observer:
             items.append(ProximalLogprobs(logprobs))
         return items
 
-    def _view(self, name: str, model: TrainablePolicy, batch: TokenBatch) -> View:
-        states = batch.behavior_logprobs.new_zeros(*batch.token_ids.shape, model.width)
-        for rows in microbatches(batch, torch.arange(batch.rows), self.tokens):
-            piece = batch.select(rows)
-            read = scatter_sampled(model.sampled_states(piece), piece.sampled_mask)
-            states[rows, : piece.token_ids.shape[1]] = read.to(states.dtype)
-        return View(name, states, model.logits)
+    def _view(
+        self, name: str, model: TrainablePolicy, read: TokenBatch, batch: TokenBatch, layer: int | None = None
+    ) -> View:
+        """The states before the sampled tokens of `read`, placed where `batch` has these tokens."""
+        found = batch.behavior_logprobs.new_zeros(int(batch.sampled_mask.sum()), model.width)
+        row_of = read.sampled_mask.nonzero()[:, 0]
+        for rows in microbatches(read, torch.arange(read.rows), self.tokens):
+            piece = read.select(rows)
+            states = model.sampled_states(piece) if layer is None else model.layer_states(piece, layer)
+            found[torch.isin(row_of, rows)] = states.to(found.dtype)
+        return View(name, scatter_sampled(found, batch.sampled_mask), model.logits)
 
     def _logprobs(self, policy: TrainablePolicy, batch: TokenBatch) -> torch.Tensor:
         logprobs = torch.zeros_like(batch.behavior_logprobs)
@@ -152,3 +169,21 @@ def score(policy: TrainablePolicy, batch: TokenBatch, states: torch.Tensor) -> t
     mask = batch.sampled_mask
     flat = token_logprobs(policy.logits(states), batch.token_ids[mask], batch.temperature[mask])
     return scatter_sampled(flat, mask).to(batch.behavior_logprobs.dtype)
+
+
+def in_another_context(groups: tuple[Group, ...], spec: AnotherContext, policy: TrainablePolicy) -> tuple[Group, ...]:
+    """The same answers after the prompt that `spec` makes of each task; what came between their turns stays."""
+    made = []
+    for group in groups:
+        messages = spec.messages(group.task)
+        opening = ContextTurn(messages[-1], policy.encode(messages))
+        rows = tuple(replace(one, turns=(opening, *one.turns[1:])) for one in group.trajectories)
+        made.append(replace(group, trajectories=rows))
+    return tuple(made)
+
+
+def refuse_twins(views: tuple[ViewSpec, ...]) -> None:
+    """Raise ValueError if two different views go by one name."""
+    for one in views:
+        if any(other.name == one.name and other != one for other in views):
+            raise ValueError(f"two parts declare different views by the name {one.name!r}: rename one of them")

@@ -29,6 +29,11 @@ class Optimizer:
             fused=True,
         )
 
+    @property
+    def owned(self) -> tuple[nn.Parameter, ...]:
+        """Every tensor that an update moves."""
+        return tuple(weight for group in self.adam.param_groups for weight in group["params"])
+
     def clip(self) -> float:
         """Bound the gradient's norm; returns the norm before. Raises `NonFiniteNumbers` naming the parameters."""
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm or math.inf))

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass, replace
 
+from critica.policies.base import Policy
 from critica.recipes.base import Recipe
 from critica.records.journal import Journal
 from critica.records.supervision import Scale
 from critica.rewards.base import scales_of
 from critica.rollout.budget import Allocator
 from critica.rollout.gather import Supervision
+from critica.rollout.protocol import Turns
 from critica.store.run_folder import RunFolder
 from critica.training.assemble import Assembly
 from critica.training.clock import Clock
+from critica.training.evolution import EvolutionLearner
 from critica.training.guard import Guard
 from critica.training.learner import Learner
 from critica.training.poison import Poison
@@ -37,7 +40,9 @@ class Parts:
     supervision: Supervision
     allocator: Allocator
     declared: Bounds
-    learner: Learner
+    learner: Learner | EvolutionLearner
+    writer: Policy
+    turns: Turns | None
     store: RunFolder
     saver: Saver
     poison: Poison
@@ -60,6 +65,6 @@ def equip(
     scales = recipe.told_scales(scales_of(assembly.source))
     declared = Bounds(*recipe.told_range(scales_of(assembly.source)), scales)
     return Parts(
-        assembly.state, supervision, assembly.allocator, declared, assembly.learner, store, saver, poison, reporter,
-        Guard(), Clock(),
+        assembly.state, supervision, assembly.allocator, declared, assembly.learner, assembly.writer, assembly.turns,
+        store, saver, poison, reporter, Guard(), Clock(),
     )  # fmt: skip

@@ -7,12 +7,13 @@ from critica.critics.combine import body_of as body_of_part
 from critica.critics.language import StatedValue
 from critica.critics.sizes import head_parameters, holdings, law_numbers
 from critica.objectives.policy_loss import PolicyLoss
-from critica.objectives.surrogates import ClippedRatio
 from critica.policies.shape import ModelShape, read_shape
 from critica.recipes.base import Recipe
 from critica.records.evidence import ReferenceLogprobs
 from critica.training.critic_cost import CriticCost, critic_cost, describe_cost
 from critica.training.rates import with_rates
+from critica.updaters.evolution import EvolutionStrategy
+from critica.updaters.gradient import Adam
 
 MIB = 2**20
 
@@ -54,7 +55,11 @@ def plan(recipe: Recipe) -> Plan:
     rows = recipe.sampling.prompts_per_step * recipe.sampling.samples_per_prompt
     updates = recipe.learner.policy_epochs * recipe.learner.updates_per_epoch
     learning = recipe.steps - (recipe.learner.critic_warmup_steps if body else 0)
-    copies = 1 + (ReferenceLogprobs in (recipe.objective.needs | recipe.placement.needs))
+    gradients = isinstance(recipe.learner.policy, Adam) and recipe.curriculum.learns
+    needs = (recipe.objective.needs if gradients else frozenset()) | recipe.placement.needs
+    copies = 1 + (ReferenceLogprobs in needs)
+    moved = trained_parameters(recipe, shape)
+    kept, update = (0, 3 * moved) if gradients else evolving(recipe, shape, moved)
     tokens = min(recipe.learner.tokens_per_microbatch, rows * (answer + shape.typical_prompt_tokens))
     own = isinstance(body_of(recipe), OwnBody | SmallModel)
     longest = answer + shape.typical_prompt_tokens
@@ -67,18 +72,34 @@ def plan(recipe: Recipe) -> Plan:
         critic_learning_rate=recipe.learner.critic.learning_rate,
         trajectories_per_step=rows,
         policy_updates_per_step=updates,
-        policy_updates=max(0, learning) * updates,
+        policy_updates=max(0, learning) * updates * recipe.curriculum.learns,
         critic_updates=round(recipe.steps * (epochs if own else recipe.learner.policy_epochs)
                              * recipe.learner.updates_per_epoch) if body else 0,
         longest_answer_tokens=answer,
         sampled_tokens_at_most=rows * answer * recipe.steps,
-        weights_mib=4 * (shape.parameters * copies + body) / MIB,
-        optimizer_mib=4 * 3 * (trained_parameters(recipe, shape) + body) / MIB,
-        activations_mib=(passes * shape.activation_bytes(tokens, longest) + law_bytes(recipe, rows * longest)) / MIB,
-        cache_mib=shape.cache_bytes(rows, longest) / MIB,
+        weights_mib=4 * (shape.parameters * copies + kept + body) / MIB,
+        optimizer_mib=4 * (update + 3 * body) / MIB,
+        activations_mib=(passes * shape.activation_bytes(tokens, longest) * (gradients or body > 0 or bool(needs))
+                         + law_bytes(recipe, rows * longest)) / MIB,
+        cache_mib=shape.cache_bytes(at_once(recipe), longest) / MIB,
         critic_cost=critic_cost(recipe, shape, answer),
         remarks=tuple(remarks(recipe, updates, bool(body))),
     )  # fmt: skip
+
+
+def evolving(recipe: Recipe, shape: ModelShape, moved: int) -> tuple[int, int]:
+    """Numbers that a policy without gradients holds beside its weights: an anchor's, and three tensors of an update."""
+    settings = recipe.learner.policy
+    if isinstance(settings, Adam) or not recipe.curriculum.learns:
+        return 0, 0
+    largest = max(shape.vocabulary, shape.intermediate) * shape.width
+    return moved * settings.anchor.needs_start, 3 * min(moved, largest)
+
+
+def at_once(recipe: Recipe) -> int:
+    """Rows that decode together: all of a step, or those of one member of a population."""
+    alone = isinstance(recipe.learner.policy, EvolutionStrategy)
+    return recipe.sampling.prompts_per_step * (1 if alone else recipe.sampling.samples_per_prompt)
 
 
 def trained_parameters(recipe: Recipe, shape: ModelShape) -> int:
@@ -118,7 +139,9 @@ def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:
     said = []
     learner, sampling = recipe.learner, recipe.sampling
     objective = recipe.objective
-    if updates == 1 and isinstance(objective, PolicyLoss) and isinstance(objective.surrogate, ClippedRatio):
+    centered = isinstance(objective, PolicyLoss) and objective.center == "proximal" and objective.surrogate.clips
+    said += without_gradients(recipe)
+    if updates == 1 and centered and not said:
         said.append("one policy update a step: the ratio is 1 and clipping can never bind")
     if not learned and learner.critic_warmup_steps:
         said.append("learner.critic_warmup_steps is idle: this critic counts and has nothing to pretrain")
@@ -127,9 +150,7 @@ def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:
     if isinstance(body_of(recipe), SharedTrunk) and learner.critic_epochs != learner.policy_epochs:
         said.append("learner.critic_epochs is idle: on a shared trunk the critic learns in the policy's own passes")
     if learner.updates_per_epoch > sampling.prompts_per_step:
-        said.append(
-            f"learner.updates_per_epoch={learner.updates_per_epoch} exceeds the prompts of a step"
-        )
+        said.append(f"learner.updates_per_epoch={learner.updates_per_epoch} exceeds the prompts of a step")
     if learned and sampling.samples_per_prompt > 1:
         said.append("a learned critic needs no siblings: more prompts with fewer samples cover more")
     if recipe.budget.idle(sampling.prompts_per_step, sampling.samples_per_prompt):
@@ -142,10 +163,30 @@ def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:
     return said
 
 
+def without_gradients(recipe: Recipe) -> list[str]:
+    """What is idle where the policy does not learn by the objective's gradient."""
+    sampling, part = recipe.sampling, recipe.learner.policy
+    if not recipe.curriculum.learns:
+        return ["nobody learns: learner, objective, advantage and target are idle, and every sample is masked(watching)"]
+    if isinstance(part, Adam):
+        return []
+    drift = part.learning_rate * (trained_parameters(recipe, read_shape(recipe.policy.path))
+                                  / sampling.samples_per_prompt) ** 0.5  # fmt: skip
+    return [
+        "an evolution strategy reads told outcomes: the objective (clipping, penalties, mismatch) is idle, and the"
+        " advantage decides no more than which prompts the books call masked",
+        f"a population of {sampling.samples_per_prompt}, each member judged by {sampling.prompts_per_step} prompts; it"
+        f" decodes {sampling.samples_per_prompt} times a step, and its updates have an L2 norm of about {drift:.2g}",
+    ]
+
+
 def spread_of(recipe: Recipe) -> str:
     """samples_per_prompt, and what a budget makes of it."""
     mean = recipe.sampling.samples_per_prompt
     fewest, most = recipe.budget.bounds(mean)
+    grown = recipe.curriculum.most_samples(mean)
+    if grown > mean:
+        return f"{mean}, growing to at most {grown} as prompts fall"
     if fewest == most:
         return str(mean)
     most = min(most, recipe.sampling.prompts_per_step * (mean - fewest) + fewest)
@@ -155,6 +196,7 @@ def spread_of(recipe: Recipe) -> str:
 def describe(planned: Plan, recipe: Recipe) -> str:
     """The plan for people."""
     sampling, learner = recipe.sampling, recipe.learner
+    moved = "gradients and moments" if isinstance(learner.policy, Adam) else "noise of the largest tensor"
     rows = [
         ("recipe", f"{recipe.name}: {recipe.paper.title}"),
         ("policy", f"{recipe.policy.path}, {planned.policy_parameters:,} parameters"),
@@ -167,7 +209,7 @@ def describe(planned: Plan, recipe: Recipe) -> str:
                            + (f", critic {planned.critic_learning_rate:g}" if planned.critic_parameters else "")),
         ("answers", f"up to {planned.longest_answer_tokens} tokens; {planned.sampled_tokens_at_most:,} in all at most"),
         ("memory", f"about {planned.memory_mib:,.0f} MiB beside the libraries: weights {planned.weights_mib:,.0f},"
-                   f" gradients and moments {planned.optimizer_mib:,.0f}, activations {planned.activations_mib:,.0f},"
+                   f" {moved} {planned.optimizer_mib:,.0f}, activations {planned.activations_mib:,.0f},"
                    f" decoding {planned.cache_mib:,.0f}"),
     ]  # fmt: skip
     width = max(len(name) for name, _ in rows)

@@ -25,7 +25,8 @@ from critica.rollout.place import place
 from critica.rollout.samples import collect
 from critica.rollout.tokenize import tokenize
 from critica.training.assemble import Assembly
-from critica.training.learner import Lesson
+from critica.training.evolution import Evolution
+from critica.training.lesson import Lesson
 from critica.training.observe import score
 from critica.training.optimizer import Optimizer
 
@@ -88,7 +89,7 @@ def rehearse(assembly: Assembly, recipe: Recipe) -> list[str]:
     return warnings
 
 
-def saved(optimizer: Optimizer) -> Saved:
+def saved(optimizer: Optimizer | Evolution) -> Saved:
     """Copies of what this optimizer trains."""
     named = zip(optimizer.names, optimizer.parameters, strict=True)
     return Saved(tuple((name, weight, weight.detach().clone()) for name, weight in named))
@@ -98,9 +99,8 @@ def refuse_unowned(assembly: Assembly) -> None:
     """Every trainable tensor is in exactly one group of one optimizer."""
     counts: dict[int, int] = {}
     for optimizer in assembly.state.optimizers:
-        for group in optimizer.adam.param_groups if optimizer is not None else ():
-            for weight in group["params"]:
-                counts[id(weight)] = counts.get(id(weight), 0) + 1
+        for weight in optimizer.owned if optimizer is not None else ():
+            counts[id(weight)] = counts.get(id(weight), 0) + 1
     named = [(f"policy {name}", weight) for name, weight in assembly.state.policy.model.named_parameters()]
     if isinstance(assembly.state.critic, HasWeights):
         named += [(f"critic {name}", weight) for name, weight in assembly.state.critic.trainable()]
@@ -137,7 +137,7 @@ def disagreement(assembly: Assembly, batch: TokenBatch) -> list[str]:
             f"{said}, on the very same weights and tokens: the ratio between them would be noise. The model's forward"
             " pass and its decoding do not agree; try policy.dtype=float32, and report the model's name"
         )
-    return [f"{said}: keep objective.mismatch_cap above 0, or set policy.dtype=float32"] if mean > WORRYING else []
+    return [f"{said}: keep a rule in objective.mismatch, or set policy.dtype=float32"] if mean > WORRYING else []
 
 
 def invented_update(assembly: Assembly, recipe: Recipe, groups: tuple[Group, ...], batch: TokenBatch) -> None:

@@ -16,6 +16,7 @@ from critica.records.run import Progress
 from critica.rewards.base import RewardSource
 from critica.rewards.correction_base import LiveCorrection
 from critica.rollout.control import Control
+from critica.training.evolution import Evolution
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
 from critica.training.replay_ratio import ReplayRatio
@@ -28,7 +29,7 @@ class TrainingState:
     policy: TrainablePolicy
     critic: ValueCritic
     observer: Observer
-    optimizers: tuple[Optimizer, Optimizer | None]
+    optimizers: tuple[Optimizer | Evolution, Optimizer | None]
     curriculum: Curriculum
     source: RewardSource
     control: Control
@@ -72,9 +73,9 @@ class TrainingState:
         )  # fmt: skip
         return [(name, part) for name, part in parts if isinstance(part, Stateful)]
 
-    def _named(self) -> list[tuple[str, Optimizer]]:
+    def _named(self) -> list[tuple[str, Optimizer | Evolution]]:
         policy, critic = self.optimizers
-        return [("policy", policy)] + ([("critic", critic)] if critic is not None else [])
+        return [("policy", policy), *([("critic", critic)] if critic is not None else [])]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

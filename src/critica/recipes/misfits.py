@@ -1,0 +1,78 @@
+"""Parts that do not go together, refused with the way out: populations, other laws of writing, prices of entropy."""
+
+from typing import TYPE_CHECKING
+
+from critica.critics.counted import GroupMean, LeaveOneOut, NoBaseline
+from critica.objectives.noise_entropy import NoiseEntropy
+from critica.objectives.policy_loss import PolicyLoss
+from critica.policies.decoding import TokenByToken
+from critica.rollout.budget import Uniform
+from critica.rollout.control import NoControl
+from critica.updaters.gradient import Adam
+
+if TYPE_CHECKING:
+    from critica.recipes.base import Recipe
+
+
+def refuse_misfits(recipe: "Recipe") -> None:
+    """Raise ValueError at the first pair of parts of this recipe that cannot work together."""
+    refuse_greedy_gradients(recipe)
+    refuse_unlike_population(recipe)
+    refuse_other_laws(recipe)
+    refuse_scaled_noise(recipe)
+    recipe.curriculum.check_admission(recipe.admission.shows_silent)
+
+
+def refuse_greedy_gradients(recipe: "Recipe") -> None:
+    """Raise ValueError if answers are greedy and gradients wanted."""
+    if recipe.sampling.temperature or not isinstance(recipe.learner.policy, Adam):
+        return
+    raise ValueError(
+        "temperature must be above 0 in training by gradients, got 0: a greedy sample has no gradient to learn from;"
+        " set sampling.temperature=1, or learner.policy=evolution"
+    )
+
+
+def refuse_unlike_population(recipe: "Recipe") -> None:
+    """Raise ValueError if an evolution strategy meets a part that it would ignore or that knows one policy only."""
+    if isinstance(recipe.learner.policy, Adam):
+        return
+    updates = recipe.learner.policy_epochs * recipe.learner.updates_per_epoch
+    unlike = [
+        (recipe.sampling.samples_per_prompt < 2,
+         "a population has 2 members or more: set sampling.samples_per_prompt=30"),
+        (not isinstance(recipe.critic, GroupMean | LeaveOneOut | NoBaseline),
+         f"{type(recipe.critic).__name__} would never be read nor taught: set critic=group_mean"),
+        (updates != 1, "outcomes pay for one update: set learner.policy_epochs=1 and learner.updates_per_epoch=1"),
+        (not isinstance(recipe.budget, Uniform), "every member answers every prompt: set budget=uniform"),
+        (not isinstance(recipe.control, NoControl), "members are decoded one by one: set control=none"),
+        (not isinstance(recipe.decoding, TokenByToken), "members write token by token: set decoding=token_by_token"),
+        (not recipe.protocol.single, "members write single answers: set protocol=single_turn"),
+    ]  # fmt: skip
+    for wrong, way in unlike:
+        if wrong:
+            raise ValueError(f"learner.policy is an evolution strategy, and {way}; or set learner.policy=adam")
+
+
+def refuse_other_laws(recipe: "Recipe") -> None:
+    """Raise ValueError if answers come from another law than the log-probs that come with them, and are learned from."""
+    if recipe.decoding.trainable:
+        return
+    name = type(recipe.decoding).__name__
+    if recipe.curriculum.learns:
+        raise ValueError(
+            f"decoding={name} writes answers whose own log-probs nobody knows, so no weight may learn from them: set"
+            " curriculum=watching, or decoding=token_by_token"
+        )
+    if not isinstance(recipe.control, NoControl):
+        raise ValueError(f"decoding={name} takes no decode control: set control=none")
+
+
+def refuse_scaled_noise(recipe: "Recipe") -> None:
+    """Raise ValueError if entropy is priced in units of the reward and advantages are not."""
+    penalties = recipe.objective.penalties if isinstance(recipe.objective, PolicyLoss) else ()
+    if any(isinstance(penalty, NoiseEntropy) for penalty in penalties) and recipe.advantage.scale_free:
+        raise ValueError(
+            "noise_entropy weighs entropy against the reward, and these advantages are divided by a spread: set"
+            " advantage=outcome, whose scale is none, or take the penalty entropy"
+        )
