@@ -46,6 +46,7 @@ VERBS = {
     "reward audit": Entry("reward", "AuditReward", "measure a reward model by slices, and look for poisoned ones"),
     "reward bench": Entry("reward", "BenchReward", "score a reward model as RewardBench 2 does"),
     "recipes": Entry("recipes", "Recipes", "list the recipes, or show one with the origin of its values"),
+    "new": Entry("new", "New", "write a critic, reward, environment or other part of your own, with its test"),
     "report": Entry("report", "Report", "write a run's report.html"),
     "policy": Entry("policy", "MakePolicy", "make the tiny policy that ships with Critica"),
     "bench": Entry("bench", "Bench", "run a benchmark"),

@@ -11,7 +11,8 @@ from critica.recipes.base import OurChoice, Recipe
 from critica.recipes.coercion import ConfigError, issubclass_safe, nearest
 from critica.recipes.config import Catalogue, Specs, apply_sets, from_tables
 from critica.recipes.toml import read_toml
-from critica.recipes.user_parts import is_file, is_user_part, load_object
+from critica.recipes.user_parts import defines_class, is_file, is_user_part, load_object
+from critica.rewards.base import RewardConfig
 from critica.rewards.catalogue import parse_reward
 from critica.rewards.correction_specs import parse_correction
 from critica.rewards.noise_specs import parse_noise
@@ -33,14 +34,25 @@ def read_environment(spec: str) -> EnvironmentConfig:
         raise ConfigError(f"{spec} cannot be made without settings ({error}): give each of its fields a default.") from error
 
 
+def read_reward(spec: str) -> RewardConfig:
+    """`parse_reward`, but a class in a user's file is a part, and no function: ConfigError leaves it to who loads parts.
+
+    The file is only read: code that judges runs in workers.
+    """
+    file_name, _, name = spec.rpartition(":")
+    if is_user_part(spec) and defines_class(Path(file_name), name):
+        raise ConfigError(f"{spec} is a class: what judges is a function, or settings below {RewardConfig.__name__}")
+    return parse_reward(spec)
+
+
 # Parts that have a short spec of their own: `--environment rg:lcm`, `--noise flip:0.2:group`.
 SPECS: Specs = MappingProxyType(
-    {"environment": read_environment, "reward": parse_reward, "noise": parse_noise, "correction": parse_correction}
+    {"environment": read_environment, "reward": read_reward, "noise": parse_noise, "correction": parse_correction}
 )
 
 
 def find_recipe(name: str, recipes: Mapping[str, Recipe], parts: Catalogue, below: tuple[Path, ...] = ()) -> Recipe:
-    """The recipe called `name`, or the one in the TOML file of that path.
+    """The recipe called `name`, or the one in the TOML file of that path, or `my_file.py:MY_RECIPE`.
 
     A file with `base = "dvpo"` says only what differs from that recipe; one without says everything, as the
     `config.toml` of a run folder does. `below` are the files that named this one as their base. Raises `ConfigError`
@@ -48,6 +60,11 @@ def find_recipe(name: str, recipes: Mapping[str, Recipe], parts: Catalogue, belo
     """
     if name in recipes:
         return recipes[name]
+    if is_user_part(name):
+        found = load_object(name)
+        if not isinstance(found, Recipe):
+            raise ConfigError(f"{name} is a {type(found).__name__}; it must be a Recipe (critica.recipes.base).")
+        return found
     path = Path(name)
     if is_file(path / "config.toml"):
         path = path / "config.toml"

@@ -59,8 +59,13 @@ def quiet(message: str) -> None:
 
 
 def threads_of(recipe: Recipe) -> int:
-    """The learner's threads: as declared, or every core (reward workers idle while the learner works)."""
-    return recipe.threads or len(os.sched_getaffinity(0))
+    """The learner's threads: as declared, or as many as OMP_NUM_THREADS allows, or every core.
+
+    Reward workers idle while the learner works.
+    """
+    cores = len(os.sched_getaffinity(0))
+    allowed = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return recipe.threads or (min(int(allowed), cores) if allowed.isdecimal() and int(allowed) else cores)
 
 
 def warn_of_neighbors(recipe: Recipe, notify: Notify) -> None:
