@@ -159,13 +159,24 @@ class Safety:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Held-out evaluation before and after training.
+    """Held-out evaluation before and after training, and every `every` steps in between (0: not in between).
 
-    `prompts` 0 switches it off. Accuracy is measured at temperature 1 with `samples` each, and greedy.
+    `prompts` 0 switches it off. Accuracy is measured at temperature 1 with `samples` each, and greedy. `keep_best`
+    keeps the policy that was best on the way, at temperature 1, as the model folder RUN/best.
     """
 
     prompts: int = 0
     samples: int = 1
+    every: int = 0
+    keep_best: bool = False
+
+    def __post_init__(self) -> None:
+        if self.prompts < 0 or self.samples < 1 or self.every < 0:
+            raise ValueError("held_out.prompts and held_out.every cannot be negative, held_out.samples is at least 1")
+        if self.every and not self.prompts:
+            raise ValueError(f"held_out.every={self.every} measures nothing: set held_out.prompts, say to 200")
+        if self.keep_best and not self.every:
+            raise ValueError("held_out.keep_best compares what is measured on the way: set held_out.every, say to 20")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ with the next checkpoint, from which a run resumes anyway; everything else is sy
 """
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -49,6 +51,35 @@ def write_whole(path: Path, payload: bytes, sync: bool = True) -> None:
     os.replace(temporary, path)
     if sync:
         sync_folder(path.parent)
+
+
+def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Replace the folder `path` by one that `fill` filled, durably; see `recover_folder` for a crash in between."""
+    temporary, old = path.with_name(f".tmp-{path.name}"), path.with_name(f".old-{path.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        fill(temporary)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for file in temporary.rglob("*"):
+        sync_folder(file) if file.is_dir() else sync_file(file)
+    sync_folder(temporary)
+    recover_folder(path)
+    if path.exists():
+        os.rename(path, old)
+    os.rename(temporary, path)
+    sync_folder(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_folder(path: Path) -> None:
+    """After a crash in `publish_folder`: the folder as it was before it or after it."""
+    old = path.with_name(f".old-{path.name}")
+    if old.exists() and not path.exists():
+        os.rename(old, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def append_whole(path: Path, payload: bytes) -> None:

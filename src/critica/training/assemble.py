@@ -34,7 +34,9 @@ from critica.training.evolution import Evolution, EvolutionLearner
 from critica.training.learner import Learner, Schedule
 from critica.training.observe import Observer
 from critica.training.optimizer import Optimizer
+from critica.training.rates import updates_of
 from critica.training.replay_ratio import live_replay
+from critica.training.rereading import refuse_unreadable
 from critica.training.state import TrainingState
 from critica.training.streams import seed_step
 from critica.updaters.evolution import EvolutionStrategy
@@ -101,16 +103,14 @@ def assemble(recipe: Recipe) -> Assembly:
     needs = evidence_needed(recipe, critic)
     refuse_unlike_told(recipe, needs, source)
     teachers = critic.views if isinstance(critic, Teaching) else ()
+    refuse_unreadable(views_declared(recipe), environment.tasks("train"), policy, limit)
     observer = Observer(
         policy, needs, recipe.learner.tokens_per_microbatch, environment, teachers, views_declared(recipe)
     )
     learned = isinstance(critic, HasWeights)
     share_forwards(recipe, critic, observer)
     updater = updater_of(recipe, policy)
-    optimizers = (
-        updater,
-        Optimizer(critic.trainable(), recipe.learner.critic) if isinstance(critic, HasWeights) else None,
-    )
+    optimizers = (updater, critic_optimizer(recipe, critic))
     refuse_double_ownership(optimizers)
     refuse_half_precision(optimizers)
     budget = Budget(
@@ -148,7 +148,14 @@ def updater_of(recipe: Recipe, policy: LanguagePolicy) -> Optimizer | Evolution:
     settings = recipe.learner.policy
     if isinstance(settings, EvolutionStrategy):
         return Evolution(policy.trainable(), settings, recipe.seed)
-    return Optimizer(policy.trainable(), settings)
+    return Optimizer(policy.trainable(), settings, updates_of(recipe)[0])
+
+
+def critic_optimizer(recipe: Recipe, critic: ValueCritic) -> Optimizer | None:
+    """What moves the critic's weights, if it has any."""
+    if not isinstance(critic, HasWeights):
+        return None
+    return Optimizer(critic.trainable(), recipe.learner.critic, updates_of(recipe)[1])
 
 
 def writer_of(recipe: Recipe, policy: LanguagePolicy, updater: Optimizer | Evolution) -> Policy:
@@ -251,7 +258,8 @@ def share_forwards(recipe: Recipe, critic: ValueCritic, observer: Observer) -> N
     Not with dropout in adapters: a prediction is deterministic and the update's forward pass is not.
     """
     learner, tokens = recipe.learner, recipe.learner.tokens_per_microbatch
-    if learner.policy_epochs * learner.updates_per_epoch == 1 and not recipe.policy.lora.dropout:
+    once = learner.policy_epochs * learner.updates_per_epoch == 1
+    if once and not recipe.policy.lora.dropout and not recipe.objective.depths:  # inner layers are read in the update
         observer.kept.tokens = tokens
     for part in leaves(critic):
         if isinstance(part, LearnedCritic):

@@ -120,8 +120,7 @@ def _prepare(recipe: Recipe, plan: FitPlan, source: Path) -> Fit:
     live = _learnable(critic)
     observer = Observer(policy, live.needs, recipe.learner.tokens_per_microbatch)
     live.tokens = observer.kept.tokens = live.kept.tokens = recipe.learner.tokens_per_microbatch
-    settings = recipe.learner.policy  # it moves nothing here: the critic alone learns
-    policy_optimizer = Optimizer(policy.trainable(), settings if isinstance(settings, Adam) else Adam())
+    policy_optimizer = Optimizer(policy.trainable(), Adam())  # it moves nothing here: the critic alone learns
     optimizer = Optimizer(live.trainable(), recipe.learner.critic)
     refuse_double_ownership((policy_optimizer, optimizer))
     refuse_half_precision((optimizer, None))

@@ -76,6 +76,7 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
             )  # fmt: skip
             parts.store.append(step, record)
             parts.poison.after(record, guard.bad, progress)
+            parts.examiner.after(progress)
             parts.saver.after(progress, last=step == recipe.steps or interrupt.asked)
         parts.reporter.step(record)
     parts.saver.now(progress)  # Ctrl-C may have come after the last step had decided not to save

@@ -13,8 +13,14 @@ from critica.updaters.gradient import Adam
 class Optimizer:
     """AdamW over a fixed list of named parameters; every trainable tensor is in exactly one of these."""
 
-    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], settings: Adam) -> None:
-        self.settings = settings
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], settings: Adam, total: int = 0) -> None:
+        """`total`: how many updates the run will make, which a falling rate must know."""
+        if settings.schedule != "constant" and total < 1:
+            raise ValueError(
+                f"a {settings.schedule} schedule must know how many updates there will be, and here nobody can say: set"
+                " schedule=constant"
+            )
+        self.settings, self.total = settings, total
         self.names, self.parameters = zip(*parameters, strict=True)
         self.updates = 0
         named = list(zip(self.names, self.parameters, strict=True))
@@ -54,7 +60,7 @@ class Optimizer:
         """Move the weights by the gradients, at the schedule's rate, and forget the gradients."""
         self.updates += 1
         for group in self.adam.param_groups:
-            group["lr"] = self.settings.rate(self.updates) * group["factor"]
+            group["lr"] = self.settings.rate(self.updates, self.total) * group["factor"]
         self.adam.step()
         self.forget_gradients()
 
@@ -71,7 +77,7 @@ class Optimizer:
     @property
     def rate(self) -> float:
         """The learning rate of the last update."""
-        return self.settings.rate(max(1, self.updates))
+        return self.settings.rate(max(1, self.updates), self.total)
 
     def tensors(self) -> dict[str, Tensor]:
         """The moments and step counts by parameter name, and the number of updates."""

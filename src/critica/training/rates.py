@@ -21,6 +21,15 @@ def with_rates(recipe: Recipe) -> Recipe:
     return replace(recipe, learner=replace(learner, policy=policy, critic=critic))
 
 
+def updates_of(recipe: Recipe) -> tuple[int, int]:
+    """How many optimizer steps policy and critic make in the whole run, skips and adaptive replay aside."""
+    learner = recipe.learner
+    warming = learner.critic_warmup_steps
+    policy = learner.policy_epochs * learner.updates_per_epoch
+    own = learner.critic_epochs * learner.updates_per_epoch
+    return max(1, recipe.steps - warming) * policy, recipe.steps * max(policy, own)
+
+
 def round_rate(rate: float) -> float:
     """Two significant digits: nobody should read more into it."""
     return float(f"{rate:.1e}")

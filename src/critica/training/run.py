@@ -6,7 +6,6 @@ import platform
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,7 +21,6 @@ from critica.store.run_folder import NO_STEP, RunFolder
 from critica.training.assemble import Assembly, assemble
 from critica.training.clock import Clock
 from critica.training.contention import contention_warning, others_busy_cores
-from critica.training.held_out import evaluate_both
 from critica.training.interrupt import Interrupt
 from critica.training.loop import run_loop
 from critica.training.memory import refuse_too_large
@@ -189,7 +187,8 @@ def _train(
     display.watch(lambda: activity(parts.clock, assembly, saver))
     before: tuple[OutcomeReport, ...] = ()
     after: tuple[OutcomeReport, ...] = ()
-    measured = partial(evaluate_both, recipe, assembly.state.policy, store.path, hand=assembly.state.control.evaluating)
+    measured = parts.examiner.measure
+    parts.examiner.begin(start.step)
     try:
         with Interrupt() as interrupt:
             if start.step == 0:

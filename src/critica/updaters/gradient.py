@@ -1,11 +1,16 @@
-"""AdamW with warm-up and a global gradient-norm clip: the one gradient updater, its state open to checkpoints."""
+"""AdamW with a schedule of its rate and a global gradient-norm clip: the gradient updater's settings."""
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class Adam:
     """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101). The rate rises linearly over `warmup_steps` updates.
+
+    Then it stays, or falls by `schedule` (a line, or half a cosine) to `final_factor` of itself at the last update of
+    the run; a resume to more steps stretches what is left of the fall.
 
     `learning_rate` per update, 0: by the size of the model (`rate_by_size`), fixed before the run starts.
     `max_grad_norm` clips the global L2 norm, 0 switches clipping off. `head_factor` multiplies the rate of parameters
@@ -19,6 +24,8 @@ class Adam:
     max_grad_norm: float = 1.0
     warmup_steps: int = 0
     head_factor: float = 1.0
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    final_factor: float = 0.0
 
     def __post_init__(self) -> None:
         if self.learning_rate < 0:
@@ -29,10 +36,19 @@ class Adam:
             raise ValueError(f"head_factor must be above 0, got {self.head_factor}")
         if self.max_grad_norm < 0 or self.weight_decay < 0 or self.warmup_steps < 0:
             raise ValueError("max_grad_norm, weight_decay and warmup_steps cannot be negative")
+        if not 0 <= self.final_factor <= 1:
+            raise ValueError(f"final_factor is a share of the learning rate, in [0, 1], got {self.final_factor}")
 
-    def rate(self, update: int) -> float:
-        """The learning rate of update number `update` (from 1)."""
-        return self.learning_rate * min(1.0, update / self.warmup_steps) if self.warmup_steps else self.learning_rate
+    def rate(self, update: int, total: int) -> float:
+        """The learning rate of update number `update` (from 1) of `total`; the last one has `final_factor` of it."""
+        if update < self.warmup_steps:
+            return self.learning_rate * update / self.warmup_steps
+        if self.schedule == "constant":
+            return self.learning_rate
+        first = max(1, self.warmup_steps)  # the update at which the rate is whole
+        passed = min(1.0, (update - first) / max(1, total - first))
+        left = 1 - passed if self.schedule == "linear" else (1 + math.cos(math.pi * passed)) / 2
+        return self.learning_rate * (self.final_factor + (1 - self.final_factor) * left)
 
 
 def rate_by_size(parameters: int, adapters: bool = False) -> float:
