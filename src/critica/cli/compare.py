@@ -60,7 +60,15 @@ def describe_comparison(found: "ComparisonReport") -> str:
             f"  {row.recipe}, noise {row.noise}, {row.evaluation}: {row.accuracy} {row.how}, {len(row.seeds)} seeds"
             for row in found.seeds
         ]
-    if found.curves:
+    if found.seed_curves:
+        rows = [("recipe", "noise", "metric", "last tenth, mean over seeds [95% interval]", "seeds")]
+        rows += [
+            (row.recipe, row.noise, row.metric, f"{row.last.estimate:.4f} [{row.last.low:.4f}, {row.last.high:.4f}]",
+             str(len(row.seeds)))
+            for row in found.seed_curves
+        ]  # fmt: skip
+        parts.append(table(rows))
+    elif found.curves:
         rows = [("run", "metric", "first tenth", "last tenth")]
         rows += [(row.run, row.metric, f"{row.first:.4f}", f"{row.last:.4f}") for row in found.curves]
         parts.append(table(rows))

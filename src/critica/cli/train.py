@@ -1,14 +1,18 @@
 """`critica train`: a recipe, a policy and tasks become a run folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
 from critica.cli.choice import Choice, free_folder, resolve
+from critica.cli.numbers import Positive
 from critica.cli.output import quiet_libraries, say, show, show_json
 from critica.cli.results import STOPPED, describe_result, result_json
+
+if TYPE_CHECKING:
+    from critica.recipes.base import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,7 @@ class Train:
       critica train grpo --policy Qwen/Qwen3-0.6B --environment rg:chain_sum --set policy.lora.rank=16
       critica train dvpo --set critic.quantiles=32 --set checkpoint.every=20
       critica train ppo --set critic=my_file.py:MyCritic
+      critica train ppo --seeds 5 --run runs/five --set held_out.prompts=200
     """
 
     choice: Choice
@@ -31,6 +36,9 @@ class Train:
 
     # A folder that `critica critic fit` wrote: the critic starts with its weights.
     critic_from: Annotated[str, arg(metavar="DIR", help_behavior_hint="")] = ""
+
+    # Train so many seeds, one after the other, into DIR/seed-0, … and say means with intervals. Given again: goes on.
+    seeds: Positive = 1
 
     # Write the result as JSON to stdout.
     json: bool = False
@@ -47,6 +55,8 @@ class Train:
         from critica.training.run import train
 
         quiet_libraries()
+        if self.seeds > 1:
+            return self._several(recipe)
         folder = self.folder or free_folder(recipe.name, recipe.seed)
         result = train(recipe, folder, reporter=Lines, notify=say, critic_from=self.critic_from)
         if self.json:
@@ -55,3 +65,23 @@ class Train:
             say(describe_result(result))
             show(str(result.run))
         return 0 if result.finished else STOPPED
+
+    def _several(self, recipe: "Recipe") -> int:
+        """Every seed, then what they came to together."""
+        from critica.cli.compare import describe_comparison
+        from critica.evaluation.compare import compare
+        from critica.store.evaluations import load_result
+        from critica.training.many_seeds import train_seeds
+        from critica.training.progress import Lines
+
+        folder = self.folder or Path("runs") / f"{recipe.name}-seeds"
+        results = list(train_seeds(recipe, folder, self.seeds, Lines, say, self.critic_from))
+        if not all(result.finished for result in results):
+            say(f"stopped in {results[-1].run}; the same command goes on")
+            return STOPPED
+        found = compare([load_result(result.run) for result in results])
+        if self.json:
+            show_json({"runs": [result_json(result) for result in results]} | found.to_json())
+        else:
+            show(describe_comparison(replace(found, differences=())))
+        return 0

@@ -41,6 +41,17 @@ class SeedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SeedCurve:
+    """One metric of the same recipe and noise over several seeds: its mean over the last tenth of each run's steps."""
+
+    recipe: str
+    noise: str
+    metric: str
+    seeds: tuple[int, ...]
+    last: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class CurveRow:
     """One metric of one run: its mean over the first and the last tenth of the steps."""
 
@@ -60,6 +71,7 @@ class ComparisonReport:
     seeds: tuple[SeedRow, ...]
     curves: tuple[CurveRow, ...]
     notes: tuple[str, ...]
+    seed_curves: tuple[SeedCurve, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON content: NaN and infinity become null."""
@@ -93,7 +105,9 @@ def compare(runs: Sequence[RunResult], seed: int = 0, metrics: Sequence[str] = C
         for item in run.evaluations
     )  # fmt: skip
     curves = tuple(row for name, run in zip(names, runs, strict=True) for row in _curves(name, run, metrics))
-    return ComparisonReport(rows, tuple(differences), over_seeds(rows), curves, tuple(notes))
+    return ComparisonReport(
+        rows, tuple(differences), over_seeds(rows), curves, tuple(notes), curves_over_seeds(runs, metrics)
+    )
 
 
 def unique_names(runs: Sequence[RunResult]) -> tuple[str, ...]:
@@ -113,6 +127,23 @@ def over_seeds(rows: Sequence[RunRow]) -> tuple[SeedRow, ...]:
             interval = mean_interval([row.accuracy.estimate for row in members])
             seeds = tuple(row.seed for row in members)
             found.append(SeedRow(*key, seeds, named(interval, f"Student's t over {len(members)} runs")))
+    return tuple(found)
+
+
+def curves_over_seeds(runs: Sequence[RunResult], metrics: Sequence[str] = CURVES) -> tuple[SeedCurve, ...]:
+    """Runs of the same recipe and noise with at least two seeds: Student's t over their last tenths."""
+    grouped: dict[tuple[str, str], list[RunResult]] = {}
+    for run in runs:
+        grouped.setdefault((run.recipe, run.noise), []).append(run)
+    found = []
+    for (recipe, noise), members in grouped.items():
+        seeds = tuple(run.seed for run in members)
+        rows = [row for run in members for row in _curves(run.name, run, metrics)]
+        for metric in metrics:
+            ends = [row.last for row in rows if row.metric == metric]
+            if len(set(seeds)) > 1 and len(ends) == len(members):
+                interval = named(mean_interval(ends), f"Student's t over {len(ends)} runs")
+                found.append(SeedCurve(recipe, noise, metric, seeds, interval))
     return tuple(found)
 
 
