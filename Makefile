@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-comp
 SEEDS  ?= 5
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup demo test check bench pages torture clean
+.PHONY: help setup demo test check bench pages site torture clean
 
 help:
 	@echo "make demo    set up, train the shipped policy with DVPO under flipped rewards, write report.html"
@@ -14,7 +14,8 @@ help:
 	@echo "make check   ruff, pyright on the core, architecture tests"
 	@echo "make bench   every benchmark, $(SEEDS) seeds (long; leave the machine alone)"
 	@echo "make torture kill runs at random, compare them bit by bit with runs that were left alone (6 minutes)"
-	@echo "make pages   docs/critics/, one page for each critic, from the docstrings and benchmarks/"
+	@echo "make pages   docs/critics/ and docs/reference/, from docstrings, recipes, glossary, help texts and benchmarks/"
+	@echo "make site    the documentation as build/site/index.html"
 	@echo "make setup   only make .venv"
 
 .venv/.python:
@@ -53,8 +54,13 @@ test: .venv/.dev
 bench: setup
 	@$(BIN)/critica bench all --seeds $(SEEDS)
 
+site: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo build/site/index.html
+
 pages: setup
 	@$(BIN)/python -m critica.cli.critic_pages
+	@$(BIN)/python -m critica.cli.site_pages
 
 torture: setup
 	@$(BIN)/critica bench torture
