@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 from critica.cli.numbers import Count, Step
 from critica.cli.output import quiet_libraries, say, show, show_json
 from critica.cli.results import STOPPED, describe_result, result_json
+from critica.cli.track import listeners_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,9 @@ class Resume:
     # Change a setting from here on (the run is then no longer that of one config, and says so).
     set: Annotated[tuple[str, ...], arg(metavar="PATH=VALUE")] = ()
 
+    # Also tell tensorboard, trackio, wandb, or my_file.py:my_function, called with every finished step.
+    track: Annotated[tuple[str, ...], arg(metavar="WHO")] = ()
+
     # Write the result as JSON to stdout.
     json: bool = False
 
@@ -48,7 +52,8 @@ class Resume:
         from critica.training.run import resume
 
         quiet_libraries()
-        result = resume(self.folder, self.steps, self.step, self.set, reporter=Lines, notify=say)
+        told = listeners_of(self.track)
+        result = resume(self.folder, self.steps, self.step, self.set, reporter=Lines, notify=say, listeners=told)
         if self.json:
             show_json(result_json(result))
         else:

@@ -1,6 +1,7 @@
 """`critica train`: a recipe, a policy and tasks become a run folder."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from critica.cli.choice import Choice, free_folder, resolve
 from critica.cli.numbers import Positive
 from critica.cli.output import quiet_libraries, say, show, show_json
 from critica.cli.results import STOPPED, describe_result, result_json
+from critica.cli.track import listeners_of
 
 if TYPE_CHECKING:
     from critica.recipes.base import Recipe
@@ -40,6 +42,9 @@ class Train:
     # Train so many seeds, one after the other, into DIR/seed-0, … and say means with intervals. Given again: goes on.
     seeds: Positive = 1
 
+    # Also tell tensorboard, trackio, wandb, or my_file.py:my_function, called with every finished step.
+    track: Annotated[tuple[str, ...], arg(metavar="WHO")] = ()
+
     # Write the result as JSON to stdout.
     json: bool = False
 
@@ -58,7 +63,8 @@ class Train:
         if self.seeds > 1:
             return self._several(recipe)
         folder = self.folder or free_folder(recipe.name, recipe.seed)
-        result = train(recipe, folder, reporter=Lines, notify=say, critic_from=self.critic_from)
+        told = listeners_of(self.track)
+        result = train(recipe, folder, reporter=Lines, notify=say, critic_from=self.critic_from, listeners=told)
         if self.json:
             show_json(result_json(result))
         else:
@@ -75,7 +81,8 @@ class Train:
         from critica.training.progress import Lines
 
         folder = self.folder or Path("runs") / f"{recipe.name}-seeds"
-        results = list(train_seeds(recipe, folder, self.seeds, Lines, say, self.critic_from))
+        told = partial(listeners_of, self.track)
+        results = list(train_seeds(recipe, folder, self.seeds, Lines, say, self.critic_from, told))
         if not all(result.finished for result in results):
             say(f"stopped in {results[-1].run}; the same command goes on")
             return STOPPED

@@ -1,12 +1,13 @@
 """One recipe under several seeds: one run folder after the other, each picked up where it stood."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from critica.recipes.base import Recipe
 from critica.records.run import Progress
 from critica.store.run_folder import RunFolder
+from critica.training.listeners import Listener
 from critica.training.progress import Silent
 from critica.training.rates import with_rates
 from critica.training.run import Notify, ReporterFactory, TrainResult, quiet, resume, train
@@ -25,6 +26,7 @@ def train_seeds(
     reporter: ReporterFactory = lambda steps, done: Silent(),
     notify: Notify = quiet,
     critic_from: str = "",
+    listeners: Callable[[], Sequence[Listener]] = tuple,
 ) -> Iterator[TrainResult]:
     """Train seeds `recipe.seed`, + 1, … into folder/seed-0, …; what is there is finished first, never done again.
 
@@ -41,9 +43,9 @@ def train_seeds(
             continue
         notify(f"seed {one.seed}, {number} of {count}: {place}")
         if done is None:
-            result = train(one, place, reporter, notify, critic_from=critic_from)
+            result = train(one, place, reporter, notify, critic_from=critic_from, listeners=listeners())
         else:
-            result = resume(place, reporter=reporter, notify=notify)
+            result = resume(place, reporter=reporter, notify=notify, listeners=listeners())
         yield result
         if not result.finished:
             return

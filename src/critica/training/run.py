@@ -13,8 +13,10 @@ import torch
 import critica
 from critica.policies.numerics import configure, training_matmuls
 from critica.recipes.base import Recipe
+from critica.recipes.catalogue import PARTS
+from critica.recipes.config import to_tables
 from critica.records.outcome import OutcomeReport
-from critica.records.run import Progress, RunManifest
+from critica.records.run import Progress, RunManifest, StepRecord
 from critica.store.checkpoints import VerifiedCheckpoint
 from critica.store.files import write_whole
 from critica.store.run_folder import NO_STEP, RunFolder
@@ -22,6 +24,7 @@ from critica.training.assemble import Assembly, assemble
 from critica.training.clock import Clock
 from critica.training.contention import contention_warning, others_busy_cores
 from critica.training.interrupt import Interrupt
+from critica.training.listeners import Listener, Overheard, listener_of
 from critica.training.loop import run_loop
 from critica.training.memory import refuse_too_large
 from critica.training.parts import equip
@@ -80,11 +83,13 @@ def train(
     notify: Notify = quiet,
     parent: str = "",
     critic_from: str = "",
+    listeners: Sequence[Listener | Callable[[StepRecord], object]] = (),
 ) -> TrainResult:
     """Train by this recipe into a new run folder. Raises `RunFolderBusy` if it already holds a run.
 
     `critic_from` is a folder that `critica critic fit` wrote: the critic starts with its weights. The run's first
-    checkpoint holds them, so that a resume needs the folder no more.
+    checkpoint holds them, so that a resume needs the folder no more. `listeners` are told of every finished step:
+    functions of a `StepRecord`, or trackers.
     """
     configure(threads_of(recipe))
     recipe = with_rates(recipe)
@@ -96,7 +101,7 @@ def train(
         start_critic(recipe, assembly, critic_from, notify)
         manifest = manifest_of(recipe, assembly.environment.name, parent, critic_from)
         with RunFolder.create(run, manifest, config_text(recipe)) as store, training_matmuls():
-            return _train(recipe, assembly, store, Progress(), reporter, notify)
+            return _train(recipe, assembly, store, Progress(), reporter, notify, listeners)
     finally:
         assembly.close()
 
@@ -108,6 +113,7 @@ def resume(
     settings: Sequence[str] = (),
     reporter: ReporterFactory = lambda steps, done: Silent(),
     notify: Notify = quiet,
+    listeners: Sequence[Listener | Callable[[StepRecord], object]] = (),
 ) -> TrainResult:
     """Continue a run from its newest good checkpoint (or from `step`), up to `steps` (default: as configured).
 
@@ -137,7 +143,7 @@ def resume(
             store.checkpoints.drop_after(progress.step)
             store.truncate_after(progress.step)
             with training_matmuls():
-                return _train(recipe, assembly, store, progress, reporter, notify)
+                return _train(recipe, assembly, store, progress, reporter, notify, listeners)
         finally:
             assembly.close()
 
@@ -179,9 +185,16 @@ def check_parts(recipe: Recipe, assembly: Assembly, notify: Notify) -> None:
 
 
 def _train(
-    recipe: Recipe, assembly: Assembly, store: RunFolder, start: Progress, reporter: ReporterFactory, notify: Notify
+    recipe: Recipe,
+    assembly: Assembly,
+    store: RunFolder,
+    start: Progress,
+    reporter: ReporterFactory,
+    notify: Notify,
+    listeners: Sequence[Listener | Callable[[StepRecord], object]],
 ) -> TrainResult:
-    display = reporter(recipe.steps, start.step)
+    display = Overheard(reporter(recipe.steps, start.step), [listener_of(one) for one in listeners], notify)
+    display.begin(store.path, recipe.name, to_tables(recipe, PARTS) if listeners else {}, start.step)
     parts = equip(recipe, assembly, store, display)
     saver = parts.saver
     display.watch(lambda: activity(parts.clock, assembly, saver))
