@@ -22,6 +22,7 @@ PAGES = (
     "index",
     "first_steps",
     "own_parts",
+    "python",
     "coming_from",
     "noise",
     "reliability",
