@@ -59,7 +59,7 @@ def desk(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["recipes.md", "papers.md", "metrics.md", "commands.md"])
+@pytest.mark.parametrize("name", ["recipes.md", "papers.md", "metrics.md", "commands.md", "models.md"])
 def test_made_pages_are_up_to_date(name):
     assert (ROOT / "docs" / "reference" / name).read_text() == reference(RECIPES)[name], "run `make pages`"
 

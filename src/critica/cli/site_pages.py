@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from critica.cli.main import VERBS, main
+from critica.policies.model_list import REFUSED, TRAINED
 from critica.recipes.base import CodeSays, OurChoice, PaperSays, Recipe, Source
 from critica.records.metrics import GLOSSARY
 
@@ -25,6 +26,7 @@ def reference(recipes: Mapping[str, Recipe]) -> dict[str, str]:
         "papers.md": paper_page(recipes),
         "metrics.md": metric_page(),
         "commands.md": command_page(),
+        "models.md": model_page(),
     }
 
 
@@ -100,6 +102,22 @@ def metric_page() -> str:
                  for one in GLOSSARY.values() if one.name.partition("/")[0] == family]  # fmt: skip
         parts += [f"## {family}", "\n".join(rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def model_page() -> str:
+    """The families of models that a test trains."""
+    head = (
+        "Any causal language model folder of transformers can be named with `--policy`. Of each family below a small"
+        " random model is trained in the tests: sampler and trainer agree to 1e-5, and the checkpoint is transformers' own."
+        " *Packed* families have our decoder and a packed training pass, several times faster; the others use their own"
+        " forward pass and cache, and cannot be stopped or guided while they write (Mistral with a sliding window is one"
+        " of these). `--set policy.lora.rank=16` trains adapters; where layers have other names than in Llama and Qwen,"
+        " `policy.lora.target_modules` names them."
+    )
+    rows = ["| family (`model_type`) | packed |", "|---|---|"]
+    rows += [f"| `{family.name}` | {'yes' if family.packed else ''} |" for family in TRAINED]
+    refused = "\n".join(f"- `{name}`: {why}" for name, why in REFUSED.items())
+    return "\n\n".join(["# Models", MARK, head, "\n".join(rows), "Refused, with the reason:", refused]) + "\n"
 
 
 def command_page() -> str:
