@@ -6,21 +6,27 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from critica.cli.output import show, show_json, table
+from critica.cli.output import say, show, show_json, table
 
 if TYPE_CHECKING:
     from critica.evaluation.compare import ComparisonReport
+    from critica.viewer.side_by_side import Table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
     """Compare runs on the prompts that they share, in pairs, with 95% intervals.
 
-    Example: critica compare runs/dvpo-seed0 runs/grpo-seed0
+    Examples:
+      critica compare runs/dvpo-seed0 runs/grpo-seed0
+      critica compare runs/clean runs/noisy --html side_by_side.html   # curves, settings and answers side by side
     """
 
     # Two or more run folders; the first is what the others are compared with.
     runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN")]
+
+    # Also write a page with what differs: settings, curves, where the time and the samples went, the same prompts.
+    html: Annotated[str, arg(metavar="FILE", help_behavior_hint="")] = ""
 
     # Write JSON to stdout.
     json: bool = False
@@ -38,7 +44,25 @@ class Compare:
             show_json(found.to_json())
         else:
             show(describe_comparison(found))
+        if self.html:
+            from critica.viewer.side_by_side import write_side_by_side
+
+            say(f"written: {write_side_by_side(self.runs, Path(self.html), tables_of(found))}")
         return 0
+
+
+def tables_of(found: "ComparisonReport") -> "tuple[Table, ...]":
+    """Held-out accuracy of every run, and the paired differences, for the page."""
+    from critica.viewer.side_by_side import Table
+
+    rows = tuple((row.run, row.evaluation, row.how, str(row.prompts), str(row.accuracy)) for row in found.rows)
+    pairs = tuple((f"{item.after} - {item.before}", str(item), str(item.prompts)) for item in found.differences)
+    return (
+        Table("Held-out accuracy", "Exact match, with 95% intervals.",
+              ("run", "evaluation", "decoding", "prompts", "accuracy"), rows),
+        Table("Differences", "In pairs by prompt; an interval that holds 0 decides nothing.",
+              ("difference", "accuracy [95% interval]", "prompts"), pairs),
+    )  # fmt: skip
 
 
 def describe_comparison(found: "ComparisonReport") -> str:

@@ -16,7 +16,7 @@ from critica.store.run_folder import RunFolder, StepMetrics
 from critica.viewer.calibration import CriticPicture, picture_critic
 from critica.viewer.curves import CRITIC, LEARNING, SUPERVISION, draw, stride_for
 from critica.viewer.rollouts import ShownRollout, pick_rollouts
-from critica.viewer.summary import Tile, glossary_rows, ledger_rows, percent, tiles
+from critica.viewer.summary import Tile, clock, glossary_rows, ledger_rows, percent, stage_seconds, tiles
 
 DIGITS = 5
 LAST_STEPS = 10  # of which a sentence speaks
@@ -51,9 +51,10 @@ def render_report(run: RunFolder) -> str:
         "SUPERVISION_NOTE": escape(supervision_note(lines)),
         "CRITIC_NOTE": escape(_critic_note(picture)),
         "LEDGER": _ledger(run),
+        "STAGES": _stages(run),
         "GLOSSARY": _glossary(lines),
         "FOOTER": escape(f"{run.path.name} · Critica {manifest.critica_version} · created {manifest.created_at}"),
-        "DATA": _json(_page_data(lines, picture, rollouts)),
+        "DATA": strict_json(_page_data(lines, picture, rollouts)),
         "PLOTLY": get_plotlyjs(),
         "SCRIPT": _asset("report.js"),
     }
@@ -109,7 +110,7 @@ def _rollout(rollout: ShownRollout) -> dict[str, Any]:
     return {key: value for key, value in asdict(rollout).items() if key != "tokens"} | {"tokens": tokens}
 
 
-def _json(content: Any) -> str:
+def strict_json(content: Any) -> str:
     """JSON that cannot end its script element; NaN becomes null, floats keep five digits."""
     text = json.dumps(_short(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
@@ -207,6 +208,15 @@ def _critic_note(picture: CriticPicture) -> str:
 def _ledger(run: RunFolder) -> str:
     rows = [(r.state, r.reason or "–", f"{r.samples:,}", f"{r.prompts:,}") for r in ledger_rows(run)]
     return _table(("state", "reason", "samples", "prompts"), rows, numbers_from=2)
+
+
+def _stages(run: RunFolder) -> str:
+    spent = stage_seconds(run)
+    total = math.fsum(spent.values())
+    if not total:
+        return '<p class="note">This run has no clock readings.</p>'
+    rows = [(stage, clock(seconds), percent(seconds / total)) for stage, seconds in spent.items()]
+    return _table(("stage", "time", "share"), rows, numbers_from=1)
 
 
 def _glossary(lines: tuple[StepMetrics, ...]) -> str:

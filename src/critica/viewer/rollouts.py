@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from critica.records.words import label_of
 from critica.store.rollouts import read_facts
 from critica.store.run_folder import RunFolder
 
@@ -88,7 +89,7 @@ def _shown(row: dict, step: int, low: float, high: float, cap: int) -> ShownRoll
         step=step,
         trajectory_id=row["trajectory_id"],
         task_id=row["task_id"],
-        prompt=row["prompt"],
+        prompt="".join(row["tokens"][:first]) if label_of(row["trajectory_id"]) else row["prompt"],
         answer=row["answer"],
         stop=row["stop"],
         told=_number(row["reward_told"]),

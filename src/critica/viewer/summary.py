@@ -96,6 +96,15 @@ def ledger_rows(run: RunFolder) -> tuple[LedgerRow, ...]:
     return tuple(sorted(rows, key=lambda row: (LEDGER_STATES.index(row.state), -row.samples, row.reason)))  # type: ignore[arg-type]
 
 
+def stage_seconds(run: RunFolder) -> dict[str, float]:
+    """Seconds of each stage of the loop over the whole run, in the loop's order; what was measured aside comes last."""
+    total: dict[str, float] = {}
+    for line in run.timing():
+        for stage, seconds in line.values.items():
+            total[stage] = total.get(stage, 0.0) + seconds
+    return total
+
+
 def glossary_rows(lines: Sequence[StepMetrics]) -> tuple[GlossaryRow, ...]:
     """Every metric of the run, in the order in which it first appears."""
     names = dict.fromkeys(name for line in lines for name in line.values)
