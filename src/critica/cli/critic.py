@@ -109,7 +109,7 @@ class FitCritic:
       critica critic fit --from rollouts --policy pico --critic scalar --out critics/mine
     """
 
-    # A run folder, or a folder of its rollouts (Parquet files).
+    # A run folder, a folder of its rollouts (Parquet files), or a file of scored answers from anywhere (JSON lines).
     from_: Annotated[str, arg(name="from", metavar="RUN_OR_ROLLOUTS")]
 
     # The folder to write.

@@ -81,7 +81,7 @@ def read_stored(path: Path | str, held_out: float, seed: int) -> StoredRollouts:
                 groups.setdefault(made.group, []).append(made)
     sides: tuple[list[tuple[StoredRow, ...]], list[tuple[StoredRow, ...]]] = ([], [])
     for members in groups.values():
-        sides[_is_held_out(members[0].prompt, held_out, seed)].append(tuple(members))
+        sides[is_held_out(members[0].prompt, held_out, seed)].append(tuple(members))
     if not sides[0] or not sides[1]:
         raise NoRollouts(
             f"{path} holds {len(groups)} groups with known outcomes, {len(sides[0])} to learn from and {len(sides[1])}"
@@ -160,5 +160,6 @@ def _row(row: dict, step: int) -> StoredRow:
     )
 
 
-def _is_held_out(prompt: str, share: float, seed: int) -> bool:
+def is_held_out(prompt: str, share: float, seed: int) -> bool:
+    """On which side of the split a prompt's text falls."""
     return bool(uniforms(seed, "critic fit/split", normalize(prompt), count=1)[0] < share)

@@ -22,6 +22,7 @@ from critica.recipes.base import Recipe
 from critica.records.checks import NonFiniteNumbers
 from critica.records.evidence import Evidence, HiddenStates
 from critica.store.lock import WriterLock
+from critica.training.answer_file import is_answer_file, read_answers
 from critica.training.assemble import refuse_double_ownership, refuse_half_precision
 from critica.training.critic_card import Judgment, card
 from critica.training.critic_data import StoredRollouts, StoredRow, batch_of, read_stored
@@ -89,6 +90,8 @@ def fit_critic(
 ) -> CriticFolder:
     """Fit `critic` (a short name, FILE.py:NAME, or by default the run's own) to the rollouts of `source`.
 
+    `source` is a run folder, a folder of its Parquet files, or a file of scored answers from anywhere (`answer_file`).
+
     `policy` is whose states a critic reads or starts from (default: the newest of the run, else what its recipe
     names). `out` holding the same fit unfinished is gone on with. Raises `CannotFit`, `NoRollouts`, `ConfigError`.
     """
@@ -114,8 +117,12 @@ def fit_critic(
 
 def _prepare(recipe: Recipe, plan: FitPlan, source: Path) -> Fit:
     seed_step(plan.seed, 0)
-    data = read_stored(source, plan.held_out, plan.seed)
     policy = LanguagePolicy.load(recipe.policy.path, recipe.policy.lora, "cpu", recipe.policy.dtype)
+    data = (
+        read_answers(source, policy, plan.held_out, plan.seed, recipe.learner.tokens_per_microbatch)
+        if is_answer_file(source)
+        else read_stored(source, plan.held_out, plan.seed)
+    )
     critic = recipe.critic.build(CriticContext(policy, stream_key(plan.seed, "critic") % 2**63, data.low, data.high))
     live = _learnable(critic)
     observer = Observer(policy, live.needs, recipe.learner.tokens_per_microbatch)
