@@ -60,6 +60,7 @@ site: .venv/.dev
 
 pages: setup
 	@$(BIN)/python -m critica.cli.critic_pages
+	@$(BIN)/python -m critica.cli.estimator_page
 	@$(BIN)/python -m critica.cli.site_pages
 
 torture: setup

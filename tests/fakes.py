@@ -64,8 +64,12 @@ class BigramPolicy:
         last = batch.token_ids[torch.arange(batch.rows), batch.lengths - 1]
         return self.sampled_states(batch), self.model["embed"](last)
 
-    def layer_states(self, batch, layer):
+    def layer_states(self, batch, depth):
         return self.sampled_states(batch)
+
+    def sampled_and_inner_states(self, batch, depths):
+        states = self.sampled_states(batch)
+        return states, tuple(states for _ in depths)
 
     def logits(self, states):
         return self.model["head"](states)

@@ -66,3 +66,14 @@ def test_standardized_covers_tokens_not_rows():
     assert float(tokens.std()) == pytest.approx(1.0, abs=1e-4)
     raw = torch.tensor([1.0] * 2 + [0.0] * 8)  # row 0 has two of the ten tokens
     torch.testing.assert_close(tokens.sort().values, ((raw - raw.mean()) / (raw.std() + 1e-6)).sort().values)
+
+
+def test_standardized_without_a_center_only_rescales():
+    plain = credit(NoBaselineCritic(), Outcome("none"), [1.0, 0.0, 0.0, 0.0, 0.0, 0.0])[1].advantage
+    rule = Standardized(Outcome("none"), center=False, epsilon=0.5)
+    batch, result = credit(NoBaselineCritic(), rule, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    spread = (2 * 0.8**2 + 8 * 0.2**2) / 9  # two of ten tokens are paid 1
+    torch.testing.assert_close(result.advantage, plain / (spread**0.5 + 0.5))
+    assert float(first(batch, result)[0]) == pytest.approx(1 / (spread**0.5 + 0.5))
+    alone = credit(NoBaselineCritic(), rule, [1.0, None, None, None, None, None])[1]
+    assert alone.advantage.sum() > 0  # two tokens that are paid alike have no spread

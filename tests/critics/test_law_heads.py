@@ -1,5 +1,6 @@
 """Heads that predict laws: where they start, what they reduce to, and that prediction is still."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -14,8 +15,10 @@ from critica.critics.categorical import CategoricalCritic
 from critica.critics.gaussian import GaussianCritic
 from critica.critics.quantile import NO_TAIL, QuantileCritic
 from critica.critics.scalar import ScalarCritic
+from critica.critics.success import SuccessCritic
 from critica.critics.targets import LambdaMixture, MonteCarlo
 from critica.functional.bounds import bounded
+from critica.functional.steps import Steps
 from critica.records.arrays import Categorical, Gaussian, Scalar
 from critica.records.evidence import Evidence, HiddenStates
 from fakes import BigramPolicy
@@ -124,6 +127,22 @@ def test_the_bounded_critic_is_the_scalar_one_through_the_bound():
     targets = MonteCarlo().build(BATCH, TOLD, values)
     (term,) = bound.loss(STATES, BATCH, targets, values)
     torch.testing.assert_close(term.values[0, 1:], torch.full((3,), 0.5), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("part", "pull"),
+    [(SuccessCritic(Steps("tokens", 1), SHARED), 0.9933071), (BoundedCritic(SHARED), 0.9371670 / (26 * math.pi))],
+)
+def test_a_certain_and_wrong_value_is_pulled_by_its_error_or_hardly(part, pull):
+    critic = live(part, -1.0, 3.0)
+    with torch.no_grad():
+        critic.head.weight.zero_()
+        critic.head.bias.fill_(5.0)
+    values = expect(critic)
+    (term,) = critic.loss(STATES, BATCH, Scalar(torch.full_like(values.mean, -1.0), BATCH.sampled_mask), values)
+    (slope,) = torch.autograd.grad(term.values[BATCH.sampled_mask].mean(), critic.head.bias)
+    scale = 1.0 if isinstance(part, SuccessCritic) else 4.0**2  # squared errors are those of returns, not of shares
+    assert float(slope) == pytest.approx(scale * pull, rel=1e-4)
 
 
 def test_wrong_settings_are_refused_by_a_sentence():

@@ -181,8 +181,11 @@ PLACES = {
     "body": "critic.body",
     "decay": "advantage.inner.decay",
     "surrogate": "objective.surrogate",
+    "critique": "protocol.critic",
+    "view": "advantage.view",
     "reduction": "objective.reduction",
     "optimizer": "learner.policy",
+    "anchor": "learner.policy.anchor",
     "paper": "paper",
 }
 TEXT_OF = {
@@ -202,7 +205,13 @@ TEXT_OF = {
     "reward_model": "reward_model:/models/judge",
     "cross_entropy": "cross_entropy:/models/other",
     "token_reward": '{use="token_reward", objective="right"}',
+    "sign_weighted": '{use="sign_weighted", inner="outcome"}',
+    "adaptive_sign_weighted": '{use="adaptive_sign_weighted", inner="outcome"}',
+    "contrast": '{use="contrast", inner="outcome"}',
+    "another_context": '{use="another_context", name="guidance", instruction="x"}',
     "worst_prompts": '{use="worst_prompts", inner="outcome"}',
+    "feedback_credit": '{use="feedback_credit", inner="outcome"}',
+    "judge_critique": '{use="judge_critique", judge="scripted"}',
     "reference_kl": '[{use="reference_kl", weight=0.5}]',
     "entropy": '[{use="entropy", bonus=0.5}]',
 }

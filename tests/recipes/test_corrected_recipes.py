@@ -135,10 +135,12 @@ def test_what_compares_siblings_does_not_go_with_waves(changes):
 @pytest.mark.parametrize(
     "placement",
     [
-        Placement(combination=NormalizeThenSum()), Placement(combination=Sum((0.5, 1.0))), Placement(denoise=Denoise(0.3)),
+        Placement(combination=NormalizeThenSum()),
+        Placement(combination=Sum((0.5, 1.0))),
+        Placement(denoise=Denoise(0.3)),
         Placement(overlong=SoftOverlong(limit_tokens=20)),
     ],
-)  # fmt: skip
+)
 def test_a_budget_holds_outcomes_against_forecasts_of_the_same_thing_only(placement):
     """The critic learns what is told; where that is not what was said, the first outcomes cannot contradict it."""
     with pytest.raises(ValueError, match="UntilCertain compares what is said"):

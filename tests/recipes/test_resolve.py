@@ -15,6 +15,7 @@ from critica.recipes.notes import provenance_notes
 from critica.recipes.resolve import SPECS, change_recipe, find_recipe
 from critica.recipes.toml import write_toml
 from critica.rewards.noise import Flip, NoNoise
+from critica.rewards.verifiers import Function
 
 UNSAVED = {"provenance"}
 
@@ -127,3 +128,72 @@ def test_own_parts_are_named_in_the_saved_config(tmp_path: Path) -> None:
     assert same(from_tables(tables, type(changed), PARTS), changed)
     with pytest.raises(ConfigError, match="must be a subclass of"):
         change_recipe(RECIPES["ppo"], [f"environment={file}:MyCritic"], PARTS)
+
+
+OWN_REWARDS = """
+from dataclasses import dataclass
+
+from critica.rewards.base import RewardConfig
+from critica.rewards.verifiers import Numeric
+
+ran = open({ran!r}, "a").write("x")
+
+
+@dataclass(frozen=True)
+class Near(RewardConfig):
+    tolerance: float = 0.5
+
+    def build(self, environment, limits=None):
+        return Numeric(self.tolerance).build(environment, limits)
+
+
+@dataclass(frozen=True)
+class Needy(RewardConfig):
+    tolerance: float
+
+    def build(self, environment, limits=None):
+        return Numeric(self.tolerance).build(environment, limits)
+
+
+class Plain:
+    def __call__(self, task, completion):
+        return 1.0
+
+
+def half(task, completion):
+    return 0.5
+"""
+
+
+def test_a_reward_in_a_file_is_a_part_if_it_is_a_class_and_a_function_is_left_to_workers(tmp_path):
+    file, ran = tmp_path / "mine.py", tmp_path / "ran"
+    file.write_text(OWN_REWARDS.format(ran=str(ran)))
+    function = change_recipe(RECIPES["grpo"], [f"reward={file}:half"], PARTS)
+    assert function.reward == Function(f"{file}:half") and not ran.exists()
+    part = change_recipe(RECIPES["grpo"], [f"reward={file}:Near", "reward.tolerance=0.25"], PARTS)
+    assert type(part.reward).__name__ == "Near" and part.reward.tolerance == 0.25 and ran.exists()
+    saved = to_tables(part, PARTS)["reward"]
+    assert saved == {"use": f"{file}:Near", "tolerance": 0.25}
+    for name, words in (
+        ("Plain", r"Plain must be a subclass of critica\.rewards\.base\.RewardConfig"),
+        ("Needy", "Needy needs a value for tolerance"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            change_recipe(RECIPES["grpo"], [f"reward={file}:{name}"], PARTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "letter"),
+    [("grp\u043e", "4 is '\u043e' \\(CYRILLIC SMALL LETTER O\\)"), ("dvpo\u200b", "5 is .* \\(ZERO WIDTH SPACE\\)")],
+)
+def test_a_letter_that_only_looks_right_is_named(name, letter):
+    with pytest.raises(ConfigError, match=f"the nearest is '(grpo|dvpo)'; its character {letter}"):
+        find_recipe(name, RECIPES, PARTS)
+    with pytest.raises(ConfigError, match="the nearest is 'grpo'\\. There are"):
+        find_recipe("grpoo", RECIPES, PARTS)
+
+
+@pytest.mark.parametrize("setting", ["reward=ex\u0430ct", "noise=fl\u0456p:0.2:group", "correction=b\u0430ckward:0.2"])
+def test_so_it_is_in_a_spec(setting):
+    with pytest.raises(ConfigError, match=r"its character [23] is .* \(CYRILLIC"):
+        change_recipe(RECIPES["grpo"], [setting], PARTS)

@@ -5,12 +5,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from critica.critics.base import ValueCritic
+from critica.critics.base import CriticContext, ValueCritic
+from critica.critics.counted import GroupMean
 from critica.policies.base import SampleLimits
 from critica.records.arrays import ValuePrediction, scatter_sampled
 from critica.records.evidence import Groups
 from critica.records.words import Message, StopReason, Task
-from critica.rollout.critical_sampling import Candidate, CriticalSampling, chosen, critical_sample, seeds_of
+from critica.rollout.critical_sampling import (
+    Asked,
+    Candidate,
+    CannotRepair,
+    CriticalSampling,
+    chosen,
+    critical_sample,
+    plain_sample,
+    seeds_of,
+)
 from fakes import BigramPolicy
 
 LIMITS = SampleLimits(4)
@@ -75,7 +85,7 @@ PLAN = CriticalSampling(samples=12, rounds=4, seeds=2)
 
 def solved(critic, tasks=24, plan=PLAN):
     policy = BigramPolicy()
-    found = critical_sample(plan, policy, critic, [task(f"word {i}") for i in range(tasks)], passes, LIMITS, 5)
+    found = critical_sample(plan, Asked(policy, critic, passes, LIMITS, 5), [task(f"word {i}") for i in range(tasks)])
     assert all(len(row) == plan.plain for row in found)
     return policy, found
 
@@ -112,7 +122,23 @@ def test_it_says_the_same_again_and_refuses_what_it_cannot_ask():
     assert solved(Knows(), tasks=3)[1] == solved(Knows(), tasks=3)[1]
     needy = Knows()
     needy.needs = frozenset({Groups})
-    with pytest.raises(ValueError, match="more than an answer's tokens"):
+    with pytest.raises(CannotRepair, match="more than an answer's tokens"):
         solved(needy)
+    counted = GroupMean().build(CriticContext(BigramPolicy(), 0, 0.0, 1.0))
+    with pytest.raises(CannotRepair, match="before its outcome is known"):
+        solved(counted)
     with pytest.raises(ValueError, match="not so many"):
         CriticalSampling(samples=2, seeds=3)
+
+
+def test_a_tasks_candidates_do_not_depend_on_the_tasks_beside_it_and_begin_like_plain_answers(monkeypatch):
+    """Also where tasks come in waves, and whatever room the seeds leave."""
+    plan, asked = CriticalSampling(samples=3, rounds=2, seeds=2), Asked(BigramPolicy(), Knows(), passes, LIMITS, 5)
+    tasks = [task(f"word {i}") for i in range(7)]
+    together = critical_sample(plan, asked, tasks)
+    alone = tuple(critical_sample(plan, asked, [one])[0] for one in tasks)
+    monkeypatch.setattr("critica.rollout.critical_sampling.TOGETHER", 3)
+    assert together == alone == critical_sample(plan, asked, tasks)
+    plain = plain_sample(plan.plain, asked, tasks)
+    assert all(len(row) == 9 and row[:3] == made[:3] for row, made in zip(plain, together, strict=True))
+    assert len({made.kept for row in together for made in row if made.round}) > 1

@@ -149,7 +149,7 @@ def anything_may_fail(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", list(SOURCES))
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     questions=st.sampled_from([0, 0, 7, 12, 13, 24, 30, 60]),
     tokens=st.sampled_from([0, 0, 40, 90]),

@@ -26,6 +26,7 @@ from critica.records.supervision import (
 from critica.records.words import Message, Task
 from critica.rewards.audited_corrections import AskingGold, AuditedValue
 from critica.rewards.base import ScoreRequest, VerdictSource, scales_of, verdicts_of
+from critica.rewards.each_objective import CorrectingEach
 from critica.rewards.noise import NoNoise
 from critica.rewards.noise_specs import parse_noise
 from critica.rewards.several import AskingSeveral, Several
@@ -143,6 +144,20 @@ def test_gold_of_the_same_name_is_not_the_judge_that_it_checks(tmp_path):
     assert again == first
     kept = {(one.source, one.verdict.outcomes[0].value) for one in journal.recall(1)}
     assert kept == {("judge", 0.0), ("gold: judge", 1.0)}
+
+
+def test_golds_of_one_name_are_kept_apart_by_what_they_judge(tmp_path):
+    """Both objectives are checked, each by a source of its own called `gold`: neither hears what the other said."""
+    policy = BigramPolicy()
+    groups = collect(policy, curriculum(2, 2).draw(2), request(prompts=2, samples=2), 0, 0)
+    journal = StepJournal(tmp_path / "journal", tmp_path)
+    live = {
+        scale.name: AskingGold(Verdicts(lambda _, value=value: Scored(value), "gold"), AuditedValue(1.0).correct_with)
+        for scale, value in ((RIGHT, 1.0), (SHORT, 0.0))
+    }
+    supervision = Supervision(Two(), NoNoise(), 0, journal=journal, correction=CorrectingEach(live))
+    told = [one for row in score(groups, supervision, 1, decode=policy.decode_text) for rows in row for one in rows]
+    assert {(one.source, one.outcome.value) for one in told} == {("right", 1.0), ("short", -1.0)}
 
 
 def gathered(source, noise="none", admission=None, samples=3):

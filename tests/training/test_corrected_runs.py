@@ -109,6 +109,59 @@ def test_a_stopped_run_goes_on_to_the_same_bits(name, cases, tmp_path):
         assert 0 <= last["correction/false_positives"] < 1
 
 
+MOODY = '''
+"""A better source that is right about every third answer only: what it says depends on how many it has seen."""
+
+from dataclasses import dataclass
+
+from critica.records.supervision import Scale, Scored, Verdict
+from critica.rewards.base import RewardConfig, VerdictSource
+
+
+@dataclass(frozen=True)
+class Moody(RewardConfig):
+    def build(self, environment, limits=None):
+        return Live()
+
+
+class Live(VerdictSource):
+    name, scales, seen = "moody", (Scale("moody", 0.0, 1.0),), 0
+
+    def judge(self, items):
+        self.seen += len(items)
+        return [Verdict((Scored(float((self.seen + i) % 3 == 0)),)) for i in range(len(items))]
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state):
+        self.seen = state["seen"]
+'''
+
+
+@pytest.mark.parametrize(
+    "correction",
+    [
+        '{{use="audited_value", share=0.5, gold={gold}}}',
+        '{{use="backward", rates={{use="audited", share=0.5, gold={gold}}}}}',
+    ],
+)
+@pytest.mark.parametrize("stop", [2, 3])
+def test_what_a_gold_source_remembers_is_in_the_checkpoint_and_in_the_journal(correction, stop, small, tmp_path):
+    """Stopped right behind a checkpoint, no journal knows the memory; a step later no checkpoint does."""
+    file = tmp_path / "moody.py"
+    file.write_text(MOODY)
+    setting = correction.format(gold=f'{{use="{file}:Moody"}}')
+    recipe = change_recipe(small("reinforce", steps=4), [f"correction={setting}"], PARTS)
+    train(recipe, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "cut", reporter=lambda steps, done: Stops(stop))
+    resume(tmp_path / "cut")
+    assert files(tmp_path / "whole", 4) == files(tmp_path / "cut", 4)
+    whole, cut = (tmp_path / run / "checkpoints/step_4/progress.json" for run in ("whole", "cut"))
+    assert whole.read_text() == cut.read_text() and '"seen"' in whole.read_text()
+
+
 def books_and_files(run, last):
     """Each sample is counted once, an objective's missing outcome fails it, and everything can be read."""
     counted = {name: last[f"samples/{name}"] for name in ("trained", "masked", "filtered", "failed")}

@@ -45,7 +45,7 @@ def test_hints_and_a_crash_while_hints_are_under_way_change_no_bit(small, tmp_pa
                 if requests[0].streams[0][0] == 3 and row == 5:
                     raise KeyboardInterrupt
 
-            return whole(self, requests, limits, seed, control, heard)
+            return whole(self, requests, limits, seed, control, ended and heard)
 
         monkeypatch.setattr(LanguagePolicy, "sample", dies)
         with pytest.raises(KeyboardInterrupt):

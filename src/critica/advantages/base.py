@@ -37,6 +37,11 @@ class AdvantageRule(ABC):
         return False
 
     @property
+    def reads_own_tokens(self) -> bool:
+        """Whether it weighs a token by what was drawn there: its expected gradient is then not that of the return."""
+        return False
+
+    @property
     def shift_free(self) -> bool:
         """Whether adding one number to all rewards and all values leaves the credit exactly as it is."""
         return False

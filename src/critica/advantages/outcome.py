@@ -15,18 +15,19 @@ class Outcome(AdvantageRule):
 
     R: `told.per_token` summed over tokens and objectives. V: whatever critic is plugged in (group mean, leave-one-out,
     a value head at each token). `scale`: group standard deviation (GRPO, ddof=1, plus `epsilon`), batch standard
-    deviation, or none (Dr. GRPO, RLOO). A zero-variance group gets advantage 0 when the critic compares siblings;
+    deviation, group mean (MaxRL as released; no credit where it is not above 0, so that prompts that all fail are
+    dropped), or none (Dr. GRPO, RLOO). A zero-variance group gets advantage 0 when the critic compares siblings;
     rows with an unknown outcome get no credit. Source: DeepSeekMath (arXiv 2402.03300) eq. 3 for `group`;
-    Dr. GRPO (arXiv 2503.20783) for `none`.
+    Dr. GRPO (arXiv 2503.20783) for `none`; MaxRL (arXiv 2602.02710) for `mean`.
     """
 
-    scale: Literal["group", "batch", "none"] = "none"
+    scale: Literal["group", "batch", "mean", "none"] = "none"
     epsilon: float = 1e-6
 
     @property
     def scale_free(self) -> bool:
         """When it divides by a spread."""
-        return self.scale != "none"
+        return self.scale in ("group", "batch")
 
     @property
     def divides_by_group_spread(self) -> bool:
@@ -35,8 +36,8 @@ class Outcome(AdvantageRule):
 
     @property
     def shift_free(self) -> bool:
-        """It is a difference."""
-        return True
+        """It is a difference, unless it is divided by a mean."""
+        return self.scale != "mean"
 
     def estimate(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence) -> Advantages:
         known = told.all_known

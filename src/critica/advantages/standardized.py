@@ -35,12 +35,18 @@ class Standardized(AdvantageRule):
     @property
     def scale_free(self) -> bool:
         """Around whatever is proportional to the rewards."""
-        return isinstance(self.inner, Outcome) or self.inner.scale_free
+        proportional = isinstance(self.inner, Outcome) and self.inner.scale != "mean"
+        return proportional or self.inner.scale_free
 
     @property
     def divides_by_group_spread(self) -> bool:
         """As what is inside."""
         return self.inner.divides_by_group_spread
+
+    @property
+    def reads_own_tokens(self) -> bool:
+        """As what is inside."""
+        return self.inner.reads_own_tokens
 
     @property
     def shift_free(self) -> bool:

@@ -10,6 +10,7 @@ from critica.functional.robust_losses import kl_ball_weights
 from critica.records.arrays import Advantages, RewardBatch, TokenBatch, ValuePrediction
 from critica.records.evidence import Evidence
 from critica.records.protocols import CriticTraits
+from critica.records.views import ViewSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,21 @@ class WorstPrompts(AdvantageRule):
     def __post_init__(self) -> None:
         if not 0 <= self.radius < float("inf"):
             raise ValueError(f"advantage.radius is {self.radius}: a ball's radius is 0 or above, and finite")
+
+    @property
+    def needs(self) -> frozenset[type]:
+        """As what is inside."""
+        return self.inner.needs
+
+    @property
+    def views(self) -> tuple[ViewSpec, ...]:
+        """As what is inside."""
+        return self.inner.views
+
+    @property
+    def reads_own_tokens(self) -> bool:
+        """As what is inside."""
+        return self.inner.reads_own_tokens
 
     @property
     def scale_free(self) -> bool:

@@ -9,8 +9,11 @@ from critica.benches.counted_cost import COUNTED_COST
 from critica.benches.critics import CRITICS
 from critica.benches.espo import ESPO_EVIDENCE
 from critica.benches.import_time import IMPORT
+from critica.benches.mutants import MUTANTS
+from critica.benches.memory import MEMORY
 from critica.benches.noise import NOISE
 from critica.benches.noise_tuning import NOISE_TUNING
+from critica.benches.packing import PACKING
 from critica.benches.payback import PAYBACK
 from critica.benches.quantile_count import QUANTILE_COUNT
 from critica.benches.recipes import RECIPES_BENCH
@@ -21,10 +24,12 @@ from critica.benches.slow_judge import SLOW_JUDGE
 from critica.benches.speed import SPEED
 from critica.benches.stop_rule import STOP_RULE
 from critica.benches.torture import TORTURE
+from critica.benches.trl_parity import TRL_PARITY
 from critica.benches.verifiers import VERIFIERS
 
 ALL = (
     IMPORT, SPEED, SANDBOX, VERIFIERS, SEEDS, SAFEGUARDS, COUNTED_COST, QUANTILE_COUNT, STOP_RULE,
-    CONTINUATIONS, SLOW_JUDGE, TORTURE, CRITICS, PAYBACK, NOISE_TUNING, NOISE, RECIPES_BENCH, ESPO_EVIDENCE,
+    CONTINUATIONS, SLOW_JUDGE, TORTURE, CRITICS, PAYBACK, NOISE_TUNING, NOISE, RECIPES_BENCH, ESPO_EVIDENCE, MUTANTS,
+    TRL_PARITY, PACKING, MEMORY,
 )  # fmt: skip
 BENCHES: Mapping[str, Bench] = MappingProxyType({bench.name: bench for bench in ALL})

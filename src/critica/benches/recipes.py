@@ -52,7 +52,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType({"q_sharp": "guided"})
 # Recipes that fit a critic of steps first and then regress the policy toward what it says: that takes them longer.
 SLOWER: Mapping[str, int] = MappingProxyType({"q_sharp": 3, "direct_advantage": 3, "align_distil": 3})
 # Recipes that are a reward: it reads what this game's tasks do not hold. See `UNSHOWN` of tests/matrix/test_recipes.py.
-OTHER_TASKS = frozenset(("rewarding_doubt", "mul_dim_if", "post_time", "distraction_if", "cme", "sg_srl"))
+OTHER_TASKS = frozenset(("rewarding_doubt", "mul_dim_if", "post_time", "distraction_if", "cme", "sg_srl", "gapd"))
 GUIDED_ROUNDS = 20  # steps whose answers are counted for a guided return
 
 
@@ -92,8 +92,10 @@ def cut_down(recipe: Recipe, folder: Path, seed: int, trial: Trial) -> Recipe:
     frozen = MEASURES.get(recipe.name) == "guided"
     warmup = min(trial.warmup_steps, recipe.learner.critic_warmup_steps)
     steps = trial.steps * SLOWER.get(recipe.name, 1) + (0 if frozen else warmup)
+    own = recipe.learner.policy
+    updater = Adam(trial.policy_rate) if isinstance(own, Adam) else own
     learner = replace(
-        recipe.learner, policy=Adam(trial.policy_rate), critic=Adam(trial.critic_rate, head_factor=2.0),
+        recipe.learner, policy=updater, critic=Adam(trial.critic_rate, head_factor=2.0),
         critic_warmup_steps=recipe.learner.critic_warmup_steps if frozen else warmup,
     )  # fmt: skip
     if isinstance(recipe.control, ValueGuidance) and isinstance(recipe.target, ReferenceTail):  # as long as answers are

@@ -3,13 +3,15 @@
 A delay server on loopback answers each question after so many seconds. The same run is done with no delay and with
 it: the judge says the same, so the two write the same tokens, and a step of one differs from the same step of the
 other by the waiting alone. Critical path of a step: the undelayed step, and as many delays as its questions have waves
-of `concurrency`.
+of `concurrency`. The judge begins as answers end; what that is worth is measured in `slow_judge_overlap`.
 """
 
 import json
 import math
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from critica.benches.base import Bench, Order, say
 from critica.benches.machine import machine_facts
+from critica.benches.slow_judge_overlap import Overlap, measure
 from critica.environments.arithmetic import Arithmetic
 from critica.recipes.base import Checkpoints, Recipe, Safety, Sampling
 from critica.recipes.catalogue import RECIPES
@@ -34,12 +37,18 @@ if TYPE_CHECKING:
     from critica.records.run import StepRecord
 
 CEILING = 1.1
+SHOWN = (
+    "questions", "undelayed_seconds", "after_seconds", "after_ratio", "critical_seconds", "seconds", "ratio", "share"
+)  # fmt: skip
 RIGHT = Criterion("right", "Is the final number right?")
 
 
 @dataclass(frozen=True, slots=True)
 class SlowJudgeSettings:
-    """`steps` of prompts x samples answers, judged with each bound of `concurrency`; the first step is not counted."""
+    """`steps` of prompts x samples answers, judged with each bound of `concurrency`; the first step is not counted.
+
+    `token_seconds` is the pace at which answers are written where judging overlaps writing.
+    """
 
     delay_seconds: float = 2.0
     concurrency: tuple[int, ...] = (8, 32)
@@ -47,10 +56,13 @@ class SlowJudgeSettings:
     samples: int = 8
     steps: int = 5
     seed: int = 0
+    token_seconds: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.delay_seconds <= 0 or self.steps < 2 or min(self.concurrency, default=0) < 1:
-            raise ValueError("delay_seconds must be above 0, steps at least 2, and every concurrency at least 1")
+        if self.delay_seconds <= 0 or self.token_seconds < 0:
+            raise ValueError("delay_seconds must be above 0, and token_seconds not negative")
+        if self.steps < 2 or min(self.concurrency, default=0) < 1:
+            raise ValueError("steps must be at least 2, and every concurrency at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +102,18 @@ class Watch(Silent):
 
 def recipe_of(settings: SlowJudgeSettings, url: str, concurrency: int) -> Recipe:
     """GRPO on worked arithmetic, told what the judge at this address says."""
-    asking = Asking(concurrency=concurrency, batch_seconds=3600.0, call_seconds=60.0 + settings.delay_seconds)
     return replace(
         RECIPES["grpo"], name="slow_judge", environment=Arithmetic(1, max_new_tokens=24),
-        reward=JudgeReward(HttpJudge(url, "scripted"), (RIGHT,), asking=asking),
+        reward=reward_of(settings, url, concurrency),
         sampling=Sampling(settings.prompts, settings.samples), steps=settings.steps, seed=settings.seed, threads=1,
         checkpoint=Checkpoints(every=10**6, keep=1), safety=Safety(rehearsal=False),
     )  # fmt: skip
+
+
+def reward_of(settings: SlowJudgeSettings, url: str, concurrency: int) -> JudgeReward:
+    """The judge at this address, asked so much at once."""
+    asking = Asking(concurrency=concurrency, batch_seconds=3600.0, call_seconds=60.0 + settings.delay_seconds)
+    return JudgeReward(HttpJudge(url, "scripted"), (RIGHT,), asking=asking)
 
 
 def run_once(settings: SlowJudgeSettings, delay: float, concurrency: int, place: Path) -> list[Step]:
@@ -137,15 +154,23 @@ def run_slow_judge(order: Order) -> Path:
             readings += compare(quick, slow, settings, concurrency)
             ratio = median(reading.ratio for reading in readings if reading.concurrency == concurrency)
             say(f"  {concurrency} at once: {ratio:.3f} of the critical path")
-    return write(order, settings, readings)
+    sizes = (settings.prompts, settings.samples, settings.steps, settings.seed)
+    overlaps: list[Overlap] = []
+    for concurrency in settings.concurrency:
+        part_of = partial(reward_of, settings)
+        overlaps += measure(part_of, settings.delay_seconds, concurrency, settings.token_seconds, sizes)
+        share = median(one.share for one in overlaps if one.concurrency == concurrency)
+        say(f"  {concurrency} at once, as answers end: {share:.3f} of judging afterwards")
+    return write(order, settings, readings, overlaps)
 
 
-def write(order: Order, settings: SlowJudgeSettings, readings: list[Reading]) -> Path:
+def write(order: Order, settings: SlowJudgeSettings, readings: list[Reading], overlaps: Sequence[Overlap]) -> Path:
     """The raw readings and the page."""
     machine = machine_facts(1)
     content = {
         "command": "critica bench slow_judge", "machine": machine, "settings": asdict(settings),
         "ceiling": CEILING, "readings": [asdict(reading) for reading in readings],
+        "overlaps": [asdict(overlap) for overlap in overlaps],
     }  # fmt: skip
     order.out.mkdir(parents=True, exist_ok=True)
     (order.out / "slow_judge.json").write_text(json.dumps(content, indent=1) + "\n")
@@ -171,13 +196,36 @@ def write(order: Order, settings: SlowJudgeSettings, readings: list[Reading]) ->
         + "|---" * 7
         + "|\n"
         + "\n".join(rows)
-        + "\n\nJudging begins when all answers of a round are written: what a step could gain beyond this is the"
-        " smaller of its writing and its waiting.\n"
+        + "\n\nJudging begins as answers end, so the ratio may be below 1: writing lies under the first wave in part.\n"
+        + overlap_page(settings, overlaps)
     )
     return page
 
 
+def overlap_page(settings: SlowJudgeSettings, overlaps: Sequence[Overlap]) -> str:
+    """The part of the page about beginning early."""
+    rows = []
+    for concurrency in settings.concurrency:
+        own = [overlap for overlap in overlaps if overlap.concurrency == concurrency]
+        q, quick, after, after_ratio, path, seconds, ratio, share = (
+            median(getattr(one, name) for one in own) for name in SHOWN
+        )
+        rows.append(
+            f"| {concurrency} | {q:.0f} | {quick:.2f} | {after:.2f} | {after_ratio:.3f} | {path:.2f} | {seconds:.2f} |"
+            f" {ratio:.3f} | {'pass' if ratio <= CEILING else 'FAIL'} | {share:.3f} |"
+        )
+    return (
+        "\n## As answers end, or afterwards\n\n"
+        f"The same answers at a pace of {settings.token_seconds:g} s for each token (a larger policy's), gathered and"
+        " judged three times: without the delay, with it after all are written, and with it as they end. What was told"
+        " is the same in all three. Judged as they end, the critical path is a schedule: each question from when its"
+        " answer ends, so many open at once; judged afterwards, the round without delay and the waves.\n\n"
+        "| at once | questions | round without delay, s | judged afterwards, s | ratio | critical path as they end, s |"
+        " judged as they end, s | ratio | | of afterwards |\n" + "|---" * 10 + "|\n" + "\n".join(rows) + "\n"
+    )
+
+
 SLOW_JUDGE = Bench(
     "slow_judge", "what a slow judge costs a step beyond its critical path", SlowJudgeSettings, run_slow_judge,
-    ("delay_seconds=0.5", "concurrency=[8]", "steps=3"),
+    ("delay_seconds=0.5", "concurrency=[8]", "steps=3", "token_seconds=0.1"),
 )  # fmt: skip

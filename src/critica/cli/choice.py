@@ -40,6 +40,9 @@ class Choice:
     # What to make of verdicts that may be wrong: none, answer_posterior, posterior, backward:0.2/0.1, audit:0.1, ….
     correction: Annotated[str, arg(metavar="SPEC", help_behavior_hint="")] = ""
 
+    # Take over a library's conventions (epsilon, clip, reduction, KL, mismatch): trl, verl, openrlhf or prime-rl.
+    preset: Annotated[str, arg(metavar="LIBRARY", help_behavior_hint="")] = ""
+
     # Change one value, e.g. critic.quantiles=32, critic=group_mean or critic=my_file.py:MyCritic.
     set: Annotated[tuple[str, ...], arg(metavar="PATH=VALUE")] = ()
 
@@ -50,6 +53,10 @@ def resolve(choice: Choice) -> "Recipe":
     from critica.recipes.resolve import change_recipe, find_recipe
 
     recipe = find_recipe(choice.recipe, RECIPES, PARTS)
+    if choice.preset:
+        from critica.recipes.presets import apply_preset
+
+        recipe = apply_preset(recipe, choice.preset, PARTS)
     return change_recipe(recipe, settings_of(choice), PARTS)
 
 

@@ -48,7 +48,10 @@ VERBS = {
     "recipes": Entry("recipes", "Recipes", "list the recipes, or show one with the origin of its values"),
     "new": Entry("new", "New", "write a critic, reward, environment or other part of your own, with its test"),
     "report": Entry("report", "Report", "write a run's report.html"),
-    "policy": Entry("policy", "MakePolicy", "make the tiny policy that ships with Critica"),
+    "policy make": Entry(
+        "policy", "MakePolicy", "make a tiny policy: the one that ships, or one that plays the token games"
+    ),
+    "policy mix": Entry("mix", "MixPolicies", "mix policies of one base by their weights, between or beyond them"),
     "bench": Entry("bench", "Bench", "run a benchmark"),
     "doctor": Entry("doctor", "Doctor", "check this machine and say what to fix"),
     "version": Entry("version", "Version", "print the versions that matter in a bug report"),

@@ -23,10 +23,12 @@ class BoundedCritic(CriticPart):
     """V(s) = low + (high - low) (1/2 + atan(w . h + b) / pi), trained on 1/2 (V - target)^2 (BPCO, arXiv 2608.23566).
 
     A head of its own rather than a wrapper around any critic: the bound belongs between the linear layer and the loss.
-    It starts in the middle of the range. Use it with Monte-Carlo targets inside the declared range, where no update
-    can throw a value far out. Not with per-token costs such as KL, whose sum may leave the range, nor where values
-    sit at its very ends: they are reached only slowly. Costs what `ScalarCritic` costs, and near the middle is that
-    critic at (high - low) / pi of the slope. `hidden` and `regularizers` as there.
+    It starts in the middle of the range. It differs from `SuccessCritic`, which has one value a step, in link and loss:
+    an outcome far from a certain value pulls z by (V - y) / (pi (1 + z^2)) in shares of the range, not by V - y. Use it
+    with Monte-Carlo targets inside the declared range, where no update can throw a value far out. Not with per-token
+    costs such as KL, whose sum may leave the range, nor where values sit at its very ends: they are reached only
+    slowly. Costs what `ScalarCritic` costs, and near the middle is that critic at (high - low) / pi of the slope.
+    `hidden` and `regularizers` as there.
     """
 
     body: Body = field(default_factory=OwnBody)

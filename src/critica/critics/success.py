@@ -31,10 +31,12 @@ class SuccessCritic(CriticPart):
     """V(s) = low + (high - low) sigmoid(w . h + b), by cross-entropy against the outcome's place in [low, high].
 
     With outcomes in {0, 1}: P(correct | s). A value is that of its step's first token; `steps` says what a step is.
-    The critic of Direct Advantage Policy Optimization (arXiv 2412.18279); teach it with target=step_starts, so that
-    long steps count no more than short ones. Use it where outcomes are right or wrong; not with rewards that are not
-    bounded, nor with costs beside the outcome (KL), which would be cut off at the range. Costs what `ScalarCritic`
-    costs. With steps of one token and target=monte_carlo it is a classifier at every token.
+    It differs from `BoundedCritic` in its steps and in what pulls the output z of its head: V - y, not
+    (V - y) / (pi (1 + z^2)), in shares of the range. The critic of Direct Advantage Policy Optimization (arXiv
+    2412.18279); teach it with target=step_starts, so that long steps count no more than short ones. Use it where
+    outcomes are right or wrong; not with rewards that are not bounded, nor with costs beside the outcome (KL), which
+    would be cut off at the range. Costs what `ScalarCritic` costs. With steps of one token and target=monte_carlo it is
+    a classifier at every token.
     """
 
     steps: Steps = Steps()

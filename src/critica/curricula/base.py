@@ -67,7 +67,7 @@ class CurriculumPart(ABC):
 
     learns: bool = True
 
-    def most_samples(self, samples_per_prompt: int) -> int:
+    def most_samples(self, prompts: int, samples_per_prompt: int) -> int:
         """The most samples that it ever asks of a prompt."""
         return samples_per_prompt
 

@@ -21,33 +21,38 @@ class GrowthProblem(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class GrowingGroups(CurriculumPart):
-    """samples_per_prompt climbs through `sizes`; prompts fall so that the rollouts of a step stay as many as they were.
+    """samples_per_prompt doubles up to `doublings` times; prompts halve, so that a step has as many rollouts as before.
 
     It goes one size up when the share of prompts whose known outcomes are all equal was above `share` on average over
-    the last `window` steps, then starts to count again; it never goes back. A group of G samples of a prompt solved
-    with probability p tells something with probability 1 - p^G - (1 - p)^G, which rises with G, most for prompts that
-    are almost never or almost always solved. The price is fewer prompts a step: where p is near one half, more prompts
-    are worth more than more samples of one.
+    the last `window` steps, then starts to count again; it never goes back, and ends where prompts cannot be halved. A
+    group of G samples of a prompt solved with probability p tells something with probability 1 - p^G - (1 - p)^G, which
+    rises with G, most for prompts that are almost never or almost always solved. The price is fewer prompts a step:
+    where p is near one half, more prompts are worth more than more samples of one.
 
-    Source: Aryabhata 2 (arXiv 2605.28829) trains with progressively larger groups; its stages are not published, the
-    sizes, the share and the window are ours. `sizes` begins with sampling.samples_per_prompt, and each divides the
-    rollouts of a step. Use it with admission=accept_all: a rule that turns silent groups away hides what this waits for.
+    Source: Aryabhata 2 (arXiv 2605.28829) trains with progressively larger groups; its stages are not published:
+    doublings (8, 16, 32, 64 from 8 samples), the share and the window are ours. Use it with admission=accept_all: a
+    rule that turns silent groups away hides what this waits for.
     """
 
-    sizes: tuple[int, ...] = (8, 16, 32, 64)
+    doublings: int = 3
     share: float = 0.5
     window: int = 20
 
     def __post_init__(self) -> None:
-        if not self.sizes or list(self.sizes) != sorted(set(self.sizes)) or self.sizes[0] < 2:
-            raise GrowthProblem(f"sizes={list(self.sizes)}: groups of 2 or more, each larger than the one before")
+        if self.doublings < 1:
+            raise GrowthProblem(f"doublings is {self.doublings}: groups that never grow are curriculum=stream")
         if not 0 <= self.share < 1:
             raise GrowthProblem(f"share is {self.share}: a share of prompts in [0, 1), above which groups grow")
         if self.window < 1:
             raise GrowthProblem(f"window counts steps, got {self.window}")
 
-    def most_samples(self, samples_per_prompt: int) -> int:
-        return max(self.sizes)
+    def sizes(self, prompts: int, samples_per_prompt: int) -> tuple[int, ...]:
+        """The samples of a prompt, stage by stage, in steps that begin with so many prompts."""
+        fitting = [k for k in range(self.doublings + 1) if prompts % 2**k == 0]
+        return tuple(samples_per_prompt * 2**k for k in fitting)
+
+    def most_samples(self, prompts: int, samples_per_prompt: int) -> int:
+        return self.sizes(prompts, samples_per_prompt)[-1]
 
     def check_admission(self, shows_silent: bool) -> None:
         if not shows_silent:
@@ -57,33 +62,23 @@ class GrowingGroups(CurriculumPart):
             )
 
     def build(self, environment: Environment, budget: Budget) -> Curriculum:
-        rollouts = budget.prompts_per_step * budget.samples_per_prompt
-        if budget.samples_per_prompt != self.sizes[0]:
-            raise GrowthProblem(
-                f"groups start with {self.sizes[0]} samples (curriculum.sizes) and sampling.samples_per_prompt is"
-                f" {budget.samples_per_prompt}: let both say the same"
-            )
-        if any(rollouts % size for size in self.sizes):
-            raise GrowthProblem(
-                f"{rollouts} rollouts a step do not divide into groups of {list(self.sizes)}: set"
-                f" sampling.prompts_per_step={max(self.sizes) // self.sizes[0]} or a multiple of it, or other sizes"
-            )
-        return LiveGrowth(self, Stream().build(environment, budget), rollouts)
+        stream = Stream().build(environment, budget)
+        return LiveGrowth(self, stream, budget.prompts_per_step, budget.samples_per_prompt)
 
 
 class LiveGrowth(Curriculum):
     """A stream whose groups have a size, and the readings that decide when it changes."""
 
-    def __init__(self, part: GrowingGroups, stream: Curriculum, rollouts: int) -> None:
-        self.part = part
-        self.place = 0  # in part.sizes
-        self._stream, self._rollouts = stream, rollouts
+    def __init__(self, part: GrowingGroups, stream: Curriculum, prompts: int, samples_per_prompt: int) -> None:
+        self.part, self.sizes = part, part.sizes(prompts, samples_per_prompt)
+        self.place = 0  # in sizes
+        self._stream, self._rollouts = stream, prompts * samples_per_prompt
         self._silent: deque[float] = deque(maxlen=part.window)
 
     @property
     def size(self) -> int:
         """Samples of a prompt now."""
-        return self.part.sizes[self.place]
+        return self.sizes[self.place]
 
     def next(self, step: int) -> Request:
         """The request of this step (from 1)."""
@@ -99,7 +94,7 @@ class LiveGrowth(Curriculum):
         self._silent += [1.0 - m.value for m in metrics if m.name == MIXED and math.isfinite(m.value)]
         full = len(self._silent) == self.part.window
         if full and math.fsum(self._silent) / self.part.window > self.part.share:
-            if self.place + 1 < len(self.part.sizes):
+            if self.place + 1 < len(self.sizes):
                 self.place += 1
             self._silent.clear()
 
@@ -108,5 +103,5 @@ class LiveGrowth(Curriculum):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._stream.load_state_dict(state["stream"])
-        self.place = min(int(state["place"]), len(self.part.sizes) - 1)
+        self.place = min(int(state["place"]), len(self.sizes) - 1)
         self._silent = deque(state["silent"], maxlen=self.part.window)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from critica.environments.base import Environment, EnvironmentConfig, EnvironmentProblem
+from critica.environments.easier import easier
 from critica.functional.random import generator
 from critica.records.words import Message, Task
 
@@ -187,15 +188,28 @@ class ArithmeticEnvironment(Environment):
                 level.operators[int(rng.integers(len(level.operators)))],
                 int(rng.integers(1, level.max_number + 1)),
             ]
-        expression = tuple(items)
+        return self._task(tuple(items), f"{self.name}/{self.seed}/{index}")
+
+    def _task(self, expression: Expression, task_id: str, dataset: str = "") -> Task:
         return Task(
-            task_id=f"{self.name}/{self.seed}/{index}",
+            task_id=task_id,
             environment=self.name,
             messages=(Message("user", f"{render(expression)}: "),),
             answer=str(evaluate(expression)),
-            info={"expression": render(expression)},
+            info={"expression": render(expression)} | ({"dataset": dataset} if dataset else {}),
             seed=self.seed,
         )
+
+    def variants(self, task: Task, count: int) -> tuple[Task, ...]:
+        """Up to `count` easier tasks, by the task alone; `info["dataset"]` says how many steps below an original."""
+        expression, made = self._expression(task), []
+        depth = task.task_id.count("~") + 1
+        for number in range(count):
+            rng = generator(self.seed, "environments.arithmetic.variants", task.task_id, number)
+            variant = easier(expression, rng)
+            if variant != expression:
+                made.append(self._task(variant, f"{task.task_id}~{number}", f"{self.name}~{depth}"))
+        return tuple(made)
 
     def score(self, task: Task, text: str) -> float:
         """1 if the final number is the answer, whatever the steps."""

@@ -18,9 +18,11 @@ from critica.environments.files import TaskFile
 from critica.environments.guess import Guess
 from critica.environments.mixes import PICO_TASKS, MixEntry
 from critica.environments.reasoning_gym import ReasoningGym
+from critica.environments.recall import Recall
 from critica.environments.row_files import SUFFIXES
 from critica.environments.star_graph import StarGraph
 from critica.environments.two_branch import TwoBranch
+from critica.records.names import odd_letter
 
 PICO_MAX_NEW_TOKENS = 64
 
@@ -38,6 +40,7 @@ NAMED: tuple[tuple[str, Callable[[], EnvironmentConfig]], ...] = (
     ("chain", Chain),
     ("two_branch", TwoBranch),
     ("guess", Guess),
+    ("recall", Recall),
     ("star_graph", StarGraph),
     ("constrained", Constrained),
 )
@@ -65,7 +68,9 @@ def parse_environment(spec: str) -> EnvironmentConfig:
         return named[spec]()
     near = difflib.get_close_matches(head, [*named, "rg"], 1, 0.0)
     _refuse(
-        spec, f"the nearest is {'rg:DATASET' if near[0] == 'rg' else near[0]!r}. Known: {', '.join(named)}, {FORMS}"
+        spec,
+        f"the nearest is {'rg:DATASET' if near[0] == 'rg' else near[0]!r}{odd_letter(head)}. Known:"
+        f" {', '.join(named)}, {FORMS}",
     )
 
 

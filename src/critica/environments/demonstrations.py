@@ -21,6 +21,7 @@ from typing import Any
 from critica.environments.mixes import MixEntry
 from critica.environments.splits import Split, split_of
 
+DEMONSTRATED = ("chain_sum", "simple_equations", "leg_counting")
 Chain = tuple[tuple[str, int], ...]  # (operator, operand), applied from left to right; the first operator is ""
 
 

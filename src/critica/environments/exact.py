@@ -99,6 +99,22 @@ class TokenGame(ABC):
         for token in range(len(self.vocabulary)):
             yield from self.ends((*prefix, token))
 
+    def best(self) -> Prefix:
+        """A finished sequence of the highest outcome; of several the one whose tokens come first in the vocabulary."""
+        known: dict[Hashable, tuple[float, Prefix]] = {}
+
+        def rest(prefix: Prefix) -> tuple[float, Prefix]:
+            key = len(prefix), self.state(prefix)
+            if key not in known and self.is_end(prefix):
+                known[key] = self.outcome(prefix), ()
+            elif key not in known:
+                tails = [(token, rest((*prefix, token))) for token in range(len(self.vocabulary))]
+                token, (value, tail) = max(tails, key=lambda one: one[1][0])
+                known[key] = value, (token, *tail)
+            return known[key]
+
+        return rest(())[1]
+
     def beginning(self, text: str) -> Prefix | None:
         """The sequence that a text spells so far, blanks aside; None if no finished sequence can come of it."""
         tokens: list[int] = []
@@ -224,6 +240,11 @@ class GameEnvironment(Environment):
     def score(self, task: Task, text: str) -> float:
         """The outcome of the sequence that the text spells; 0 for a text that spells none."""
         return self.game(task).score(text)
+
+    def demonstration(self, task: Task) -> str:
+        """A play of the highest outcome."""
+        game = self.game(task)
+        return "".join(game.vocabulary[token] for token in game.best())
 
     def snapshot(self, task: Task, text: str) -> GameState:
         """The state after this text."""

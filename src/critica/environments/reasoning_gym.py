@@ -9,7 +9,8 @@ from typing import Any
 
 from critica.environments.answers import Extract, extract_answer
 from critica.environments.base import Environment, EnvironmentConfig, EnvironmentProblem, ScorerAddress
-from critica.environments.gym_entries import GymDatasets, dataset_names, make_scorer, pack
+from critica.environments.demonstrations import DEMONSTRATED, worked_steps
+from critica.environments.gym_entries import GymDatasets, dataset_names, make_scorer, pack, unpack
 from critica.environments.mixes import MixEntry
 from critica.functional.random import uniforms
 from critica.records.words import Message, Task
@@ -97,6 +98,13 @@ class ReasoningGymEnvironment(Environment):
     def score(self, task: Task, text: str) -> float:
         """The dataset's own score of the extracted answer, partial credit included."""
         return self._scorer(task.answer, task.info, text)
+
+    def demonstration(self, task: Task) -> str:
+        """A right answer with every step written down where one is known for the dataset; else the bare answer."""
+        name = str(task.info["dataset"])
+        if name not in DEMONSTRATED:
+            return task.answer
+        return "".join(worked_steps(name, {"metadata": unpack(task.info["metadata"])})) or task.answer
 
     @cached_property
     def _scorer(self) -> Callable[[str, Mapping[str, Any], str], float]:

@@ -1,15 +1,20 @@
-"""Distilling a policy from models trained on preferences: the teacher's logits, and the full-vocabulary reverse KL."""
+"""Distilling a policy from a teacher's whole law: divergences of logits and their gradients, and teachers' logits."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from critica.functional.head import tokens_at_once
 from critica.functional.logprobs import CHUNK
 
 LEAST_WEIGHT = 1e-3
+
+Kind = Literal["forward_kl", "reverse_kl", "jsd"]
+Head = Callable[[Tensor], Tensor]
 
 
 def total_variation(first: Float[Tensor, "S V"], second: Float[Tensor, "S V"]) -> Float[Tensor, "S"]:
@@ -38,37 +43,124 @@ def mixed_teacher(
 
 
 def reverse_kl(policy: Float[Tensor, "S V"], teacher: Float[Tensor, "S V"]) -> Float[Tensor, "S"]:
-    """KL(softmax(policy) || softmax(teacher)) of each row of logits, in nats and fp32 or better; gradient to `policy`.
+    """KL(softmax(policy) || softmax(teacher)) of each row of logits; see `divergence`."""
+    return divergence(policy, teacher, "reverse_kl")
 
-    In pieces of rows, so that no temporary grows with S; what backward keeps is one [S V] tensor. With p the policy:
-    d KL / d z = p (log p - log q - KL).
+
+def divergence(
+    policy: Float[Tensor, "S V"], teacher: Float[Tensor, "S V"], kind: Kind, mix: float = 0.5, top: int = 0
+) -> Float[Tensor, "S"]:
+    """How far the law of each row of logits is from the teacher's, in nats and fp32 or better; gradient to `policy`.
+
+    With p the policy and q the teacher: `reverse_kl` is KL(p || q), `forward_kl` is KL(q || p), `jsd` is
+    mix KL(q || m) + (1 - mix) KL(p || m) with m = mix q + (1 - mix) p (generalized Jensen-Shannon, as in GKD, arXiv
+    2306.13649), symmetric and at most ln 2 at mix 1/2. `top` > 0 compares the laws on the teacher's `top` likeliest
+    tokens and on all the others together: a lower bound, exact from `top` = V - 1 on, that says nothing about how the
+    others share their mass.
+
+    In pieces of rows, so that no temporary grows with S; what backward keeps is one [S V] tensor. With h the derivative
+    of the divergence with respect to p (of a bucket's mass, for all tokens in it): d D / d z = p (h - sum_v p_v h_v).
     """
-    return _ReverseKl.apply(policy, teacher)
+    return _Divergence.apply(policy, teacher, kind, mix, top)
 
 
-class _ReverseKl(torch.autograd.Function):
+class _Divergence(torch.autograd.Function):
     """Saves the gradient itself, made in the same pass as the value."""
 
     @staticmethod
-    def forward(ctx: Any, policy: Tensor, teacher: Tensor) -> Tensor:
+    def forward(ctx: Any, policy: Tensor, teacher: Tensor, kind: Kind, mix: float, top: int) -> Tensor:
         kinds = torch.float64 if policy.dtype == torch.float64 else torch.float32
         slope = torch.empty_like(policy, dtype=kinds)
         found = policy.new_empty(policy.shape[0], dtype=kinds)
         size = max(1, CHUNK // max(1, policy.shape[-1]))
         for at in range(0, policy.shape[0], size):
             here = slice(at, at + size)
-            own = torch.log_softmax(policy[here].to(kinds), -1)
-            gap = own - torch.log_softmax(teacher[here].to(kinds), -1)
-            probs = own.exp()
-            gap = torch.where(probs > 0, gap, torch.zeros_like(gap))
-            found[here] = (probs * gap).sum(-1)
-            slope[here] = probs * (gap - found[here, None])
+            found[here], slope[here] = value_and_slope(policy[here].to(kinds), teacher[here].to(kinds), kind, mix, top)
         ctx.save_for_backward(slope)
         ctx.kind = policy.dtype
         return found
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (slope,) = ctx.saved_tensors
-        return (slope * grad[:, None]).to(ctx.kind), None
+        return (slope * grad[:, None]).to(ctx.kind), None, None, None, None
+
+
+def value_and_slope(
+    policy: Float[Tensor, "s V"], teacher: Float[Tensor, "s V"], kind: Kind, mix: float, top: int
+) -> tuple[Float[Tensor, "s"], Float[Tensor, "s V"]]:
+    """The divergence of each row of logits and its derivative with respect to the policy's logits, at once."""
+    own, told = torch.log_softmax(policy, -1), torch.log_softmax(teacher, -1)
+    if not 0 < top < policy.shape[-1] - 1:
+        return _value_and_slope(own, told, kind, mix)
+    likely = told.topk(top, -1).indices
+    merged = _bucketed(own, likely)
+    value, slope = _value_and_slope(merged, _bucketed(told, likely), kind, mix)
+    within = (own - merged[:, -1:]).exp().where(own > -torch.inf, 0.0)  # a token's share of the others' mass
+    return value, (slope[:, -1:] * within).scatter(-1, likely, slope[:, :-1])
+
+
+def _value_and_slope(own: Tensor, told: Tensor, kind: Kind, mix: float) -> tuple[Tensor, Tensor]:
+    """The divergence of two laws given by logs, and its derivative with respect to the first one's logits."""
+    p, q = own.exp(), told.exp()
+    if kind == "forward_kl":
+        return _times(q, told - own).sum(-1), p - q
+    if kind == "reverse_kl":
+        pulled = _times(p, own - told)
+        value = pulled.sum(-1)
+        return value, pulled - p * value[:, None]
+    middle = torch.logaddexp(told + _log(mix), own + _log(1 - mix))
+    pulled = (1 - mix) * _times(p, own - middle)
+    value = mix * _times(q, told - middle).sum(-1) + pulled.sum(-1)
+    return value, pulled - p * pulled.sum(-1, keepdim=True)
+
+
+def _times(mass: Tensor, logs: Tensor) -> Tensor:
+    """mass * logs, with 0 * anything = 0."""
+    return torch.where(mass > 0, mass * logs, torch.zeros_like(mass))
+
+
+def _log(share: float) -> float:
+    return float(torch.tensor(share, dtype=torch.float64).log())
+
+
+def _bucketed(logs: Tensor, likely: Tensor) -> Tensor:
+    """The law on these tokens and on all others together, as logs: [s top + 1]."""
+    rest = logs.scatter(-1, likely, -torch.inf).logsumexp(-1, keepdim=True)
+    return torch.cat((logs.gather(-1, likely), rest), -1)
+
+
+def readout_divergence(
+    states: Float[Tensor, "S D"], final: Float[Tensor, "S D"], head: Head, mix: float = 0.5
+) -> Float[Tensor, "S"]:
+    """The `jsd` between what `head` reads from two rows of states; gradient to `states` alone, none to the head.
+
+    Logits exist for a piece of rows at a time; what backward keeps is [S D].
+    """
+    return _ReadoutDivergence.apply(states, final, head, mix)
+
+
+class _ReadoutDivergence(torch.autograd.Function):
+    """Saves the gradient with respect to the states, made in the same pass as the value."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, final: Tensor, head: Head, mix: float) -> Tensor:
+        found, slopes = [], []
+        with torch.no_grad():
+            size = tokens_at_once(head(states[:1]).shape[-1]) if len(states) else 1
+        for here, there in zip(*(rows.detach().split(size) for rows in (states, final)), strict=True):
+            with torch.enable_grad():
+                leaf = here.requires_grad_()
+                logits = head(leaf)
+                value, slope = value_and_slope(logits.detach(), head(there).detach(), "jsd", mix, 0)
+                slopes.append(torch.autograd.grad(logits, leaf, slope)[0])
+            found.append(value)
+        ctx.save_for_backward(torch.cat(slopes) if slopes else states.detach())
+        return torch.cat(found) if found else states.new_zeros(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (slope,) = ctx.saved_tensors
+        return (slope * grad[:, None]).to(slope.dtype), None, None, None

@@ -29,6 +29,26 @@ def group_mean(
     return means.index_select(0, member).to(outcome.dtype)
 
 
+def group_sums(values: Float[Tensor, "N"], group_index: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
+    """The sum of `values` over each row's group, at every row of the group."""
+    member = _member(group_index)
+    return _sum(values, member).index_select(0, member)
+
+
+def weighted_group_mean(
+    outcome: Float[Tensor, "N"], weight: Float[Tensor, "N"], known: Bool[Tensor, "N"], group_index: Int[Tensor, "N"]
+) -> Float[Tensor, "N"]:
+    """sum w R / sum w over the known outcomes of each row's group, the row's own included; 0 where weights sum to 0.
+
+    Equal weights give `group_mean`.
+    """
+    member = _member(group_index)
+    weights = _clean(weight, known)
+    totals = _sum(weights, member)
+    means = _sum(weights * _clean(outcome, known), member) / torch.where(totals > 0, totals, 1.0)
+    return means.index_select(0, member).to(outcome.dtype)
+
+
 def leave_one_out_mean(
     outcome: Float[Tensor, "N"], known: Bool[Tensor, "N"], group_index: Int[Tensor, "N"]
 ) -> tuple[Float[Tensor, "N"], Bool[Tensor, "N"]]:
@@ -74,21 +94,26 @@ def zero_variance_groups(
 
 
 def outcome_scale(
-    name: Literal["group", "batch", "none"],
+    name: Literal["group", "batch", "mean", "none"],
     outcome: Float[Tensor, "N"],
     known: Bool[Tensor, "N"],
     group_index: Int[Tensor, "N"],
     eps: float = EPSILON,
 ) -> Float[Tensor, "N"]:
-    """What to divide an outcome's advantage by: group std + eps (GRPO), std over the step + eps, or 1 (Dr. GRPO).
+    """What to divide an outcome's advantage by: group std + eps (GRPO), std over the step + eps, group mean + eps
+    (MaxRL), or 1 (Dr. GRPO).
 
     Standard deviations have ddof=1 over the known outcomes. Where they do not vary the scale is 1: such rows say
-    nothing and are masked, and dividing by eps would only blow up rounding. Raises ValueError for another name.
+    nothing and are masked, and dividing by eps would only blow up rounding. A mean that is not above 0 gives an
+    infinite scale, and so no credit. Raises ValueError for another name.
     """
     if name == "none":
         return torch.ones_like(outcome)
+    if name == "mean":
+        mean = group_mean(outcome, known, group_index)
+        return torch.where(mean > 0, mean + eps, torch.full_like(mean, torch.inf))
     if name not in ("group", "batch"):
-        raise ValueError(f"outcome_scale: {name!r} is not one of 'group', 'batch', 'none'")
+        raise ValueError(f"outcome_scale: {name!r} is not one of 'group', 'batch', 'mean', 'none'")
     index = group_index if name == "group" else torch.zeros_like(group_index)
     spread = group_std(outcome, known, index)
     return torch.where(spread == 0, torch.ones_like(spread), spread + eps)

@@ -36,23 +36,23 @@ def token_logprobs(
     logits: Float[Tensor, "S V"], token_ids: Int[Tensor, "S"], temperature: Float[Tensor, "S"]
 ) -> Float[Tensor, "S"]:
     """log softmax(logits / temperature)[token]. Temperature 0 was greedy: scored at temperature 1."""
-    return _LogprobsAndEntropies.apply(_heated(logits, temperature), token_ids, False)[0]
+    return _LogprobsAndEntropies.apply(heated(logits, temperature), token_ids, False)[0]
 
 
 def token_entropies(logits: Float[Tensor, "S V"], temperature: Float[Tensor, "S"]) -> Float[Tensor, "S"]:
     """-sum_v p_v log p_v of softmax(logits / temperature), in nats; a token of probability 0 adds 0."""
     anything = torch.zeros(logits.shape[0], dtype=torch.long, device=logits.device)
-    return _LogprobsAndEntropies.apply(_heated(logits, temperature), anything, True)[1]
+    return _LogprobsAndEntropies.apply(heated(logits, temperature), anything, True)[1]
 
 
 def logprobs_and_entropies(
     logits: Float[Tensor, "S V"], token_ids: Int[Tensor, "S"], temperature: Float[Tensor, "S"]
 ) -> tuple[Float[Tensor, "S"], Float[Tensor, "S"]]:
     """`token_logprobs` and `token_entropies` from one log-softmax; its [S V] output is all that backward keeps."""
-    return _LogprobsAndEntropies.apply(_heated(logits, temperature), token_ids, True)
+    return _LogprobsAndEntropies.apply(heated(logits, temperature), token_ids, True)
 
 
-def _heated(logits: Tensor, temperature: Tensor) -> Tensor:
+def heated(logits: Float[Tensor, "S V"], temperature: Float[Tensor, "S"]) -> Float[Tensor, "S V"]:
     """logits / temperature, without a copy when every temperature is 1 (or greedy)."""
     divisor = torch.where(temperature == 0, torch.ones_like(temperature), temperature)
     return logits if bool((divisor == 1).all()) else logits / divisor.to(logits.dtype).unsqueeze(-1)

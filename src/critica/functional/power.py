@@ -1,21 +1,29 @@
 """Metropolis-Hastings over answers: the law p^alpha, where an answer is cut, and whether what was put in is kept."""
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+import math
+from collections.abc import Sequence
 
 
-def cut_law(entropies: Float[Tensor, "L"], even: float) -> Float[Tensor, "L"]:
+def cut_law(entropies: Sequence[float], even: float) -> list[float]:
     """P(cut before token t): `even` of it spread evenly, the rest in proportion to the entropy that t was drawn from.
 
     `even` 1 is a uniform cut; any `even` above 0 lets the chain reach every answer, since a cut before the first token
-    replaces all of it.
+    replaces all of it. Plain numbers in and out: there is one law for each answer of each move.
     """
-    uniform = torch.full_like(entropies, 1.0 / len(entropies))
-    total = entropies.sum()
-    if even == 1 or not float(total) > 0:
-        return uniform
-    return even * uniform + (1 - even) * entropies / total
+    uniform, total = 1.0 / len(entropies), math.fsum(entropies)
+    if even == 1 or not total > 0:
+        return [uniform] * len(entropies)
+    return [even * uniform + (1 - even) * entropy / total for entropy in entropies]
+
+
+def cut_at(law: Sequence[float], point: float) -> int:
+    """The place t with law[0] + ... + law[t - 1] <= point < law[0] + ... + law[t]."""
+    reached = 0.0
+    for place, chance in enumerate(law):
+        reached += chance
+        if point < reached:
+            return place
+    return len(law) - 1
 
 
 def log_acceptance(

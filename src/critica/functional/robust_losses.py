@@ -57,7 +57,11 @@ def divergence(q: Float[Tensor, "U"], p: Float[Tensor, "U"]) -> float:
 
 
 def _tilted(values: Tensor, shares: Tensor, heat: float) -> Tensor:
-    return ((values - values.max()) * heat + shares.log()).softmax(0)
+    return _tilted_by((values - values.max()) * heat, shares)
+
+
+def _tilted_by(exponents: Tensor, shares: Tensor) -> Tensor:
+    return (exponents + shares.log()).softmax(0)
 
 
 def tv_ball_weights(losses: Float[Tensor, "U"], base: Float[Tensor, "U"], radius: float) -> Float[Tensor, "U"]:
@@ -78,6 +82,67 @@ def tv_ball_weights(losses: Float[Tensor, "U"], base: Float[Tensor, "U"], radius
     shares[order[:-1]] = taken - moved
     shares[worst] += moved.sum()
     return shares.to(losses.dtype)
+
+
+def chi2_ball_weights(losses: Float[Tensor, "U"], base: Float[Tensor, "U"], radius: float) -> Float[Tensor, "U"]:
+    """argmax_q sum_u q_u l_u with sum_u (q_u - p_u)^2 / p_u <= radius: q_u proportional to p_u max(0, l_u - nu).
+
+    nu by bisection. While no unit is dropped the worst case is mean + sqrt(radius * variance): a price on spread
+    (Duchi & Namkoong 2019, arXiv 1810.08750). Radius 0 gives p; from 1 / (the worst units' share) - 1 on all weight is
+    theirs. Raises ValueError for a negative radius.
+    """
+    if radius < 0:
+        raise ValueError(f"the radius of a ball cannot be negative, got {radius}")
+    values, shares = losses.detach().double(), base.detach().double()
+    shares = shares / shares.sum()
+    if radius == 0 or not values.numel() or float(values.max() - values.min()) < NEAR:
+        return shares.to(losses.dtype)
+    worst = values == values.max()
+    if radius >= 1 / float(shares[worst].sum()) - 1:
+        return torch.where(worst, shares / shares[worst].sum(), 0.0).to(losses.dtype)
+
+    def above(floor: Tensor) -> Tensor:
+        mass = shares * (values - floor).clamp(min=0)
+        return mass / mass.sum()
+
+    mean = (shares * values).sum()
+    low = mean - ((shares * (values - mean).square()).sum() / radius).sqrt()
+    if low > values.min():
+        low, high = values.min(), values.max()
+        for _ in range(100):
+            middle = (low + high) / 2
+            near = ((above(middle) - shares).square() / shares).sum() < radius
+            low, high = (middle, high) if near else (low, middle)
+    return above(low).to(losses.dtype)
+
+
+def tail_weights(losses: Float[Tensor, "U"], base: Float[Tensor, "U"], share: float) -> Float[Tensor, "U"]:
+    """All weight on the worst `share` of the mass: argmax_q with q_u <= p_u / share, whose value is CVaR.
+
+    Share 1 gives p. Raises ValueError for a share outside of (0, 1]. (Rockafellar & Uryasev 2000.)
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"the share of a tail lies in (0, 1], got {share}")
+    shares = base.detach().double()
+    shares = shares / shares.sum()
+    order = losses.detach().argsort(stable=True, descending=True)
+    most = shares[order] / share
+    before = most.cumsum(0) - most
+    found = torch.zeros_like(shares)
+    found[order] = torch.minimum(most, (1 - before).clamp(min=0))
+    return found.to(losses.dtype)
+
+
+def tilted_weights(losses: Float[Tensor, "U"], base: Float[Tensor, "U"], temperature: float) -> Float[Tensor, "U"]:
+    """q_u proportional to p_u exp(l_u / temperature): the argmax of sum_u q_u l_u - temperature KL(q || p).
+
+    Below 0 it is the argmin with that price, which leans on units that lose little. At +-inf it is p. Raises
+    ValueError at 0.
+    """
+    if temperature == 0:
+        raise ValueError("the temperature of a tilt cannot be 0: take the best or worst unit instead")
+    shares = base.detach().double()
+    return _tilted_by(losses.detach().double() / temperature, shares / shares.sum()).to(losses.dtype)
 
 
 def group_dro_step(

@@ -1,13 +1,14 @@
 """What an objective is: loss terms over tokens, from the scores of the weights being trained."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from critica.functional.head import Reader, read_laws
 from critica.records.arrays import Advantages, Metric, RewardBatch, TokenBatch
 from critica.records.evidence import Evidence
 from critica.records.losses import LossTerm
@@ -15,17 +16,62 @@ from critica.records.views import ViewSpec
 
 
 @dataclass(frozen=True, slots=True)
+class InnerStates:
+    """What the policy has in mind part of the way up, from the same forward pass, beside what it ends with.
+
+    `states` carry gradient, through the final norm as it is; `final` carry none. `head` makes logits of either; take
+    its gradient with respect to the states alone.
+    """
+
+    states: Float[Tensor, "S D"]
+    final: Float[Tensor, "S D"]
+    head: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Laws:
+    """The whole next-token law of each sampled token, for an objective that reads it a few tokens at a time.
+
+    `states` carry the gradient of the policy; `head` makes logits of them, before temperature.
+    """
+
+    states: Float[Tensor, "S D"]
+    head: Callable[[Tensor], Tensor]
+
+    def read(self, reader: Reader, *along: Tensor) -> tuple[Tensor, ...]:
+        """What `reader` makes of logits and of what comes `along`, see `read_laws`: no [S V] outlives a chunk."""
+        return read_laws(self.head, self.states, reader, *along)
+
+    def detached(self) -> "Laws":
+        """The same laws, to be read without gradient."""
+        return Laws(self.states.detach(), self.head)
+
+
+def unread(states: Tensor) -> Tensor:
+    """The head of laws that nobody supplied."""
+    raise NotImplementedError("these scores come without the policy's states: an objective that couples rows has none")
+
+
+def no_laws() -> Laws:
+    """Of scores that come without them."""
+    return Laws(torch.zeros(0, 0), unread)
+
+
+@dataclass(frozen=True, slots=True)
 class TokenScores:
     """The sampled tokens under the weights being trained (with gradient) and at the center of the trust region.
 
     `logits` are those that each sampled token was drawn from, before temperature, row-major; empty unless the
-    objective says `needs_logits`.
+    objective says `needs_logits`. `inner` has one entry for each of its `depths`.
+    `laws` are there for every objective that sees its rows piece by piece, and cost nothing unless they are read.
     """
 
     policy_logprobs: Float[Tensor, "N T"]
     proximal_logprobs: Float[Tensor, "N T"]
     entropies: Float[Tensor, "N T"]
     logits: Float[Tensor, "S V"]
+    inner: Mapping[float, InnerStates] = field(default_factory=dict)
+    laws: Laws = field(default_factory=no_laws)
 
 
 class Objective(ABC):
@@ -38,6 +84,11 @@ class Objective(ABC):
     @property
     def views(self) -> tuple[ViewSpec, ...]:
         """Other readings of the same tokens that its terms look at, by name in `evidence[Views]`."""
+        return ()
+
+    @property
+    def depths(self) -> tuple[float, ...]:
+        """How far up, as shares of the layers, its terms read the policy's own states, with gradient."""
         return ()
 
     @property
@@ -85,6 +136,20 @@ class Penalty(ABC):
         return frozenset()
 
     @property
+    def views(self) -> tuple[ViewSpec, ...]:
+        """Other readings of the same tokens that it looks at."""
+        return ()
+
+    @property
+    def depths(self) -> tuple[float, ...]:
+        """How far up it reads the policy's own states, with gradient."""
+        return ()
+
+    @property
+    def needs_logits(self) -> bool:
+        return False
+
+    @property
     def needs_entropy_gradient(self) -> bool:
         return False
 
@@ -99,3 +164,16 @@ class Penalty(ABC):
 
     @abstractmethod
     def values(self, scores: TokenScores, evidence: Evidence) -> Float[Tensor, "N T"]: ...  # before its weight
+
+
+class TokenPenalty(Penalty):
+    """A penalty that also looks at the tokens themselves and at their credit, and has something to report."""
+
+    @abstractmethod
+    def measured(
+        self, scores: TokenScores, batch: TokenBatch, credit: Advantages, evidence: Evidence
+    ) -> tuple[Float[Tensor, "N T"], tuple[Metric, ...]]: ...  # before its weight
+
+    def values(self, scores: TokenScores, evidence: Evidence) -> Float[Tensor, "N T"]:
+        """Never asked for: `measured` is."""
+        raise NotImplementedError(f"{type(self).__name__} is measured with its tokens: call measured")

@@ -68,3 +68,26 @@ class Entropy(Penalty):
 
     def values(self, scores: TokenScores, evidence: Evidence) -> Float[Tensor, "N T"]:
         return -scores.entropies
+
+
+@dataclass(frozen=True, slots=True)
+class SampledCertainty(Penalty):
+    """weight * mean of -log pi of the sampled tokens: a price on entropy, as GCPO's code has it.
+
+    -log pi of a token that the policy drew is the entropy on average, but its gradient through fixed samples is not:
+    d(-log pi) is 0 on average, so that at the first update of a step this moves the policy at random, and at later ones
+    toward what it sampled before. `Entropy(bonus=-weight)` prices the entropy itself.
+    """
+
+    weight: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ValueError(f"a price on entropy is at least 0, got {self.weight}; for a bonus take penalty=entropy")
+
+    @property
+    def name(self) -> str:
+        return "sampled_certainty"
+
+    def values(self, scores: TokenScores, evidence: Evidence) -> Float[Tensor, "N T"]:
+        return -scores.policy_logprobs

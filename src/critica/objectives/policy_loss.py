@@ -8,12 +8,13 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from critica.functional.ratios import Level, leveled, log_ratio
-from critica.objectives.base import Objective, Penalty, TokenScores
+from critica.objectives.base import Objective, Penalty, TokenPenalty, TokenScores
 from critica.objectives.mismatch import Mismatch, Provenance, Truncated, weighed
 from critica.objectives.surrogates import GeometricMean, Ratios, Surrogate
 from critica.records.arrays import Advantages, Metric, RewardBatch, TokenBatch
 from critica.records.evidence import Evidence
 from critica.records.losses import LossTerm, Reduction, TokenMean
+from critica.records.views import ViewSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,21 @@ class PolicyLoss(Objective):
         return frozenset().union(*(penalty.needs for penalty in self.penalties))
 
     @property
+    def views(self) -> tuple[ViewSpec, ...]:
+        """Readings that the penalties look at."""
+        return tuple(spec for penalty in self.penalties for spec in penalty.views)
+
+    @property
+    def depths(self) -> tuple[float, ...]:
+        """How far up the penalties read the policy."""
+        return tuple(dict.fromkeys(depth for penalty in self.penalties for depth in penalty.depths))
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether any penalty reads whole laws."""
+        return any(penalty.needs_logits for penalty in self.penalties)
+
+    @property
     def needs_entropy_gradient(self) -> bool:
         """Whether any penalty differentiates the entropy."""
         return any(penalty.needs_entropy_gradient for penalty in self.penalties)
@@ -81,6 +97,10 @@ class PolicyLoss(Objective):
         values, dropped = weighed(values, self.mismatch, provenance)
         terms = [LossTerm("policy", values, mask, 1.0, self.reduction)]
         for penalty in self.penalties:
-            values = penalty.values(scores, evidence)
+            if isinstance(penalty, TokenPenalty):
+                values, said = penalty.measured(scores, batch, credit, evidence)
+                metrics = (*metrics, *said)
+            else:
+                values = penalty.values(scores, evidence)
             terms.append(LossTerm(penalty.name, values, masks[penalty.name], penalty.weight, self.reduction))
         return tuple(terms), (*metrics, *dropped)

@@ -65,17 +65,33 @@ class HiddenForward:
         sampled, final = states.split([layout.before.shape[0], layout.last.shape[0]])
         return sampled, final
 
-    def layer_states(self, batch: TokenBatch, layer: int) -> Float[Tensor, "S D"]:
-        """The state before each sampled token after `layer` layers (1 is the first), through the final norm.
+    def layer_states(self, batch: TokenBatch, depth: float) -> Float[Tensor, "S D"]:
+        """The state before each sampled token `depth` of the way up (logit lens), see `sampled_and_inner_states`."""
+        stack = self._readable()
+        layout = plan_layout(batch, with_final=False)
+        return _final_norm(stack, _run(stack, layout, _layer_at(stack, depth)), layout.before)
 
-        Raises ValueError for a layer that is not there, and on the padded path.
+    def sampled_and_inner_states(
+        self, batch: TokenBatch, depths: Sequence[float]
+    ) -> tuple[Float[Tensor, "S D"], tuple[Float[Tensor, "S D"], ...]]:
+        """`sampled_states`, and the states at these depths, from one pass.
+
+        A depth is a share of the layers, rounded to a whole layer and at least the first. Inner states go through the
+        final norm, whose weight gets no gradient from them: what they teach stays below them. Raises ValueError on the
+        padded path.
         """
+        stack = self._readable()
+        layout = plan_layout(batch, with_final=False)
+        taps = {_layer_at(stack, depth): torch.empty(0) for depth in depths}
+        top = _final_norm(stack, _run(stack, layout, taps=taps), layout.before)
+        weight = stack.final_norm.weight.detach()
+        inner = (taps[_layer_at(stack, depth)].index_select(0, layout.before) for depth in depths)
+        return top, tuple(rms_norm(states, weight, stack.epsilon) for states in inner)
+
+    def _readable(self) -> Stack:
         if self._stack is None:
             raise ValueError(f"this model's inner layers cannot be read: {self._reason}")
-        if not 1 <= layer <= len(self._stack.layers):
-            raise ValueError(f"layer {layer} is not there: this model has layers 1 to {len(self._stack.layers)}")
-        layout = plan_layout(batch, with_final=False)
-        return _final_norm(self._stack, _run(self._stack, layout, layer), layout.before)
+        return self._stack
 
     def follow(self, prompts: Sequence[tuple[int, ...]], owners: Sequence[int], steps: int) -> Follower:
         """States along rows that somebody else writes. Raises ValueError on the padded path, which has no cache."""
@@ -93,14 +109,26 @@ def _final_norm(stack: Stack, hidden: Float[Tensor, "M D"], index: Tensor) -> Fl
     return rms_norm(hidden.index_select(0, index), stack.final_norm.weight, stack.epsilon)
 
 
-def _run(stack: Stack, layout: Layout, depth: int | None = None) -> Float[Tensor, "M D"]:
-    """Every layer over the packed tokens, or the first `depth` of them; the result is not yet normed."""
+def _layer_at(stack: Stack, depth: float) -> int:
+    """How many layers that share of the way up is."""
+    return max(1, round(depth * len(stack.layers)))
+
+
+def _run(
+    stack: Stack, layout: Layout, last: int | None = None, taps: dict[int, Tensor] | None = None
+) -> Float[Tensor, "M D"]:
+    """Every layer over the packed tokens, or those up to the `last`-th; the result is not yet normed.
+
+    `taps` is filled with what stands after the layers that it names, counted from 1.
+    """
     x = F.embedding(layout.token_ids, stack.embedding.weight)
     angles = layout.positions.to(x.device).float().unsqueeze(1) * stack.inverse_frequencies()
     turns = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
-    for layer in stack.layers[:depth]:
+    for number, layer in enumerate(stack.layers[:last], 1):
         x = x + _attention(stack, layer, layout, rms_norm(x, layer.attention_norm.weight, stack.epsilon), turns)
         x = x + _mlp(layer, rms_norm(x, layer.mlp_norm.weight, stack.epsilon))
+        if taps is not None and number in taps:
+            taps[number] = x
     return x
 
 

@@ -181,10 +181,17 @@ class LanguagePolicy:
         self._set_mode()
         return self._forward.sampled_and_final_states(batch)
 
-    def layer_states(self, batch: TokenBatch, layer: int) -> Float[Tensor, "S D"]:
-        """The state before each sampled token after `layer` layers, through the final norm (the logit lens)."""
+    def layer_states(self, batch: TokenBatch, depth: float) -> Float[Tensor, "S D"]:
+        """The state before each sampled token that share of the layers up, through the final norm (the logit lens)."""
         self._set_mode()
-        return self._forward.layer_states(batch, layer)
+        return self._forward.layer_states(batch, depth)
+
+    def sampled_and_inner_states(
+        self, batch: TokenBatch, depths: Sequence[float]
+    ) -> tuple[Float[Tensor, "S D"], tuple[Float[Tensor, "S D"], ...]]:
+        """`sampled_states`, and with gradient those at these depths, from one pass; see `HiddenForward`."""
+        self._set_mode()
+        return self._forward.sampled_and_inner_states(batch, depths)
 
     def final_states(self, batch: TokenBatch) -> Float[Tensor, "N D"]:
         """The state after each row's last token."""
@@ -195,9 +202,14 @@ class LanguagePolicy:
         """Dropout exists only in adapters that ask for it, and only where a gradient is taken."""
         self.model.train(self._lora.dropout > 0 and torch.is_grad_enabled())
 
+    @property
+    def head(self) -> nn.Module:
+        """What makes logits of states; a linear, unless an adapter wraps it."""
+        return base_model(self.model).get_output_embeddings()  # type: ignore[operator]
+
     def logits(self, states: Float[Tensor, "S D"]) -> Float[Tensor, "S V"]:
         """The head on these states, in fp32 or better."""
-        made = base_model(self.model).get_output_embeddings()(states)  # type: ignore[operator]
+        made = self.head(states)
         return made if made.dtype == torch.float64 else made.float()
 
     def trainable(self) -> Iterable[tuple[str, nn.Parameter]]:

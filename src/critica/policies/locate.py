@@ -3,6 +3,8 @@
 import difflib
 from pathlib import Path
 
+from critica.records.names import odd_letter
+
 SHIPPED = ("pico",)
 
 
@@ -24,7 +26,7 @@ def resolve(path: str) -> str:
                 f"the shipped policy {path!r} is not at {folder}: make it with `critica policy make {path}`"
             )
         return str(folder)
-    folder = Path(path).expanduser()
+    folder = newest_of_run(Path(path).expanduser())
     if folder.is_dir():
         if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
             raise PolicyLoadError(
@@ -41,11 +43,20 @@ def resolve(path: str) -> str:
     )
 
 
+def newest_of_run(folder: Path) -> Path:
+    """The policy of a run folder's last checkpoint; any other folder as it is."""
+    if not (folder / "run.json").is_file():
+        return folder
+    made = [one for one in folder.glob("checkpoints/step_*/policy") if one.parent.name[5:].isdigit()]
+    return max(made, key=lambda one: int(one.parent.name[5:])).absolute() if made else folder
+
+
 def _nearest(path: str) -> str:
     beside = Path(path).expanduser().parent
     folders = [str(beside / f.name) for f in beside.iterdir() if f.is_dir()] if beside.is_dir() else []
     near = difflib.get_close_matches(path, [*SHIPPED, *folders], n=1, cutoff=0.5)
-    return f"the nearest name is {near[0]!r}" if near else f"the shipped names are: {', '.join(SHIPPED)}"
+    found = f"the nearest name is {near[0]!r}" if near else f"the shipped names are: {', '.join(SHIPPED)}"
+    return found if "/" in path else found + odd_letter(path)
 
 
 def locate(path: str) -> Path:

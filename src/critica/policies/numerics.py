@@ -15,7 +15,8 @@ from critica.policies.kernels import kernels
 
 TOLERANCE = 1e-5  # of the largest entry, against fp64; true fp32 is near 5e-7, bfloat16 near 3e-3
 SHAPES = ((128, 128, 256), (128, 896, 256), (96, 256, 1792), (1000, 384, 128))
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+LARGE_BYTES = 2**25  # the most that glibc takes for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +160,11 @@ def _vendor() -> str:
 
 
 def _quiet_malloc() -> bool:
-    """Keep freed memory in the process (glibc only): temporaries of megabytes are made and freed all the time."""
+    """Keep freed memory in the process (glibc only): temporaries of megabytes are made and freed all the time.
+
+    Blocks above `LARGE_BYTES` go back: holes of their size in a heap cost a large model half its memory again.
+    """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+    return bool(mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)) and bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1))

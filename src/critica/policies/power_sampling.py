@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from critica.functional.logprobs import logprobs_and_entropies
-from critica.functional.power import cut_law, log_acceptance
+from critica.functional.power import cut_at, cut_law, log_acceptance
 from critica.functional.random import stream_key, uniforms
 from critica.policies.base import DecodeHand, Ended, Policy, Sample, SampleLimits, SampleRequest
 from critica.policies.decoding import DecodingPart
@@ -29,8 +29,8 @@ class PowerSampling(DecodingPart):
     whole answers, so that a likely token after which nothing is likely loses to one that leads somewhere.
 
     `even` is the share of cuts that fall anywhere; the rest falls in proportion to the entropy of the policy's next-token
-    law, on decision points (1: all anywhere, as published). At power 1 every move is kept and the law is p. As `moves`
-    grow the law of the last stretch tends to p^power; with few of them it lies between that and temperature 1 / power.
+    law, on decision points (1: all anywhere, as published). At power 1 the law is p itself. As `moves` grow the law of
+    the last stretch tends to p^power; with few of them it lies between that and temperature 1 / power.
 
     Use it to see what a policy knows before any training (it is the ceiling of mere sharpening), or where answers are
     few and time is cheap. Costs about moves * blocks / 4 times the tokens of plain sampling beyond the first writing
@@ -110,8 +110,8 @@ class Answer:
 
     def from_cut(self, cut: int, even: float) -> tuple[float, float, float]:
         """log p and log q of the tokens from the cut on, and the log-probability of cutting there."""
-        law = cut_law(torch.tensor(self.entropies, dtype=torch.float64), even)
-        return math.fsum(self.logprobs[cut:]), math.fsum(self.proposed[cut:]), math.log(float(law[cut]))
+        chance = cut_law(self.entropies, even)[cut]
+        return math.fsum(self.logprobs[cut:]), math.fsum(self.proposed[cut:]), math.log(chance)
 
 
 @dataclass(slots=True)
@@ -194,12 +194,12 @@ class PowerSampler:
         seed: int,
     ) -> None:
         """Every chain cuts its answer, writes an end, and keeps one of the two."""
-        dice = [uniforms(seed, PURPOSE, *stream, *at, count=2) for stream in streams]
-        cuts = {n: _cut(answers[n], float(dice[n][0]), self.part.even) for n in range(len(streams))}
+        dice = [uniforms(seed, PURPOSE, *stream, *at, count=2).tolist() for stream in streams]
+        cuts = {n: cut_at(cut_law(one.entropies, self.part.even), dice[n][0]) for n, one in enumerate(answers)}
         for n, new in self._written(prompts, streams, answers, cuts, limit, limits, at, seed).items():
             old, cut = answers[n].from_cut(cuts[n], self.part.even), new.from_cut(cuts[n], self.part.even)
             self.tally.moves += 1
-            if float(dice[n][1]) < math.exp(min(0.0, log_acceptance(self.part.power, old, cut))):
+            if dice[n][1] < math.exp(min(0.0, log_acceptance(self.part.power, old, cut))):
                 answers[n] = new
                 self.tally.kept += 1
 
@@ -217,7 +217,9 @@ class PowerSampler:
         """These answers with new ends after their cuts, none longer than `limit`, from one call of the decoder."""
         if not cuts:
             return {}
-        asked = [SampleRequest((*prompts[n], *answers[n].token_ids[:cut]), ((*streams[n], *at),)) for n, cut in cuts.items()]  # fmt: skip  # noqa: E501
+        asked = [
+            SampleRequest((*prompts[n], *answers[n].token_ids[:cut]), ((*streams[n], *at),)) for n, cut in cuts.items()
+        ]
         rooms = [limit - cut for cut in cuts.values()]
         recorder = Recorder(rooms, limits.temperature)
         proposal = SampleLimits(max(rooms), limits.temperature / self.part.power)
@@ -231,10 +233,3 @@ class PowerSampler:
             )  # fmt: skip
             made[n] = answers[n].spliced(cuts[n], end)
         return made
-
-
-def _cut(answer: Answer, point: float, even: float) -> int:
-    """The place t with c(0) + … + c(t - 1) <= point < c(0) + … + c(t)."""
-    law = cut_law(torch.tensor(answer.entropies, dtype=torch.float64), even)
-    found = int(torch.searchsorted(law.cumsum(0), torch.tensor(point, dtype=torch.float64), right=True))
-    return min(found, len(law) - 1)

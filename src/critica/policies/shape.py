@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from critica.functional.head import pays, tokens_at_once
 from critica.policies.locate import PolicyLoadError, locate, resolve
 
 
@@ -33,11 +34,21 @@ class ModelShape:
         """The body, and an untied head if there is one."""
         return self.body_parameters + (0 if self.tied else self.vocabulary * self.width)
 
-    def activation_bytes(self, tokens: int, longest: int) -> float:
+    def activation_bytes(self, tokens: int, longest: int, whole_laws: bool = False) -> float:
         """fp32 activations kept for the backward pass of one micro-batch, attention scores and logits included."""
         per_layer = 6 * self.width + 3 * self.intermediate + 4 * self.heads * self.head_width
         scores = 2 * self.heads * longest
-        return 4.0 * tokens * (self.layers * (per_layer + scores) + 3 * self.vocabulary)
+        return 4.0 * tokens * self.layers * (per_layer + scores) + self.head_bytes(tokens, whole_laws)
+
+    def head_bytes(self, tokens: int, whole_laws: bool = False) -> float:
+        """fp32 logits and what is made of them: of a chunk, and a second gradient of the head, where chunks pay.
+
+        `whole_laws`: a part reads all logits of a micro-batch at once.
+        """
+        whole = 3 * tokens * self.vocabulary
+        if whole_laws or not pays(tokens, self.vocabulary):
+            return 4.0 * whole
+        return 4.0 * (2 * tokens_at_once(self.vocabulary) * self.vocabulary + self.vocabulary * self.width)
 
     def cache_bytes(self, rows: int, longest: int) -> float:
         """fp32 keys and values of a decoding batch."""

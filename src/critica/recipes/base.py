@@ -330,7 +330,8 @@ class Recipe:
     def told_scales(self, scales: Sequence[Scale]) -> tuple[Scale, ...]:
         """What training may be told on each objective, for sources of these scales: after noise, correction and
         combination, and if answers are cut."""
-        siblings = self.budget.bounds(self.curriculum.most_samples(self.sampling.samples_per_prompt))[1]
+        prompts, samples = self.sampling.prompts_per_step, self.sampling.samples_per_prompt
+        siblings = self.budget.bounds(self.curriculum.most_samples(prompts, samples))[1]
         first, *rest = self.placement.combination.reach(
             self.protocol.reach(self.corrected_scales(scales)), siblings, siblings * self.sampling.prompts_per_step
         )

@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from critica.advantages.best_only import BestOnly
+from critica.advantages.contrast import Contrast, LinearSpread, RankPower, SoftmaxSpread, TopSpread
+from critica.advantages.count_weighted import CountWeighted, PassAt, PowerWeights, WeightCurve
+from critica.advantages.feedback_credit import FeedbackCredit
 from critica.advantages.gae import Gae, LengthAdaptive, QuantileGae
 from critica.advantages.nodes import NodeGae
+from critica.advantages.optimal_tilt import OptimalTilt
 from critica.advantages.outcome import Outcome
 from critica.advantages.outcome_confidence import OutcomeConfidence
 from critica.advantages.risk import Cumulative, Cvar, Mean, MinusSpread, Power, Wang, WorstHead
 from critica.advantages.shaped import ShapedOutcome
+from critica.advantages.sign_weighted import AdaptiveSignWeighted, SignWeighted
 from critica.advantages.standardized import Standardized
 from critica.advantages.step_tilt import StepTilt
 from critica.advantages.tempo import TreeDifference
@@ -26,9 +32,11 @@ from critica.critics.ensemble import Ensemble
 from critica.critics.fused_value import FusedValue
 from critica.critics.gaussian import GaussianCritic
 from critica.critics.generative import GenerativeCritic
+from critica.critics.greedy_answer import GreedyAnswer
 from critica.critics.hista import HiddenNeighbors
 from critica.critics.lagged import Lagged
 from critica.critics.language import StatedValue
+from critica.critics.length_weighted import LengthWeighted
 from critica.critics.monte_carlo import MonteCarloRollouts
 from critica.critics.numca import NumberSets
 from critica.critics.outcome_classes import OutcomeClasses
@@ -56,9 +64,13 @@ from critica.critics.targets import (
 from critica.critics.taught_ends import TaughtEnds
 from critica.critics.tempo import PrefixTree
 from critica.critics.token_values import TokenValues
+from critica.critics.turn_mean import TurnMean
 from critica.curricula.critic_then_policy import CriticThenPolicy
 from critica.curricula.gated import GatedWarmup
+from critica.curricula.growing import GrowingGroups
+from critica.curricula.ladder import Ladder
 from critica.curricula.stream import Stream
+from critica.curricula.watching import Watching
 from critica.environments.arithmetic import Arithmetic
 from critica.environments.binary_tree import BinaryTree
 from critica.environments.chain import Chain
@@ -68,14 +80,25 @@ from critica.environments.files import TaskFile
 from critica.environments.guess import Guess
 from critica.environments.mixes import MixEntry
 from critica.environments.reasoning_gym import ReasoningGym
+from critica.environments.recall import Recall
 from critica.environments.star_graph import StarGraph
 from critica.environments.two_branch import TwoBranch
 from critica.objectives.align_distil import Distillation
+from critica.objectives.alone import Alone
+from critica.objectives.cross_entropy import CrossEntropyLoss
 from critica.objectives.direct_advantage import LogRatioRegression
+from critica.objectives.eksft import SelectiveCrossEntropy
+from critica.objectives.gold_actions import GoldActions, ReachedAnchors
+from critica.objectives.layer_distillation import LayerDistillation
 from critica.objectives.mismatch import GeometricMask, Masked, StaleRows, Truncated
-from critica.objectives.penalties import Entropy, ReferenceKl
+from critica.objectives.noise_entropy import NoiseEntropy
+from critica.objectives.pair_rules import Hinge, Logistic, SoftLogistic, SquaredGap
+from critica.objectives.pair_weights import EvenPairs, Tilt, WorstMix, WorstShare
+from critica.objectives.penalties import Entropy, ReferenceKl, SampledCertainty
 from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.positive_example import PositiveExamples
+from critica.objectives.preference import PairLoss
+from critica.objectives.regression import GroupRegression
 from critica.objectives.surrogates import (
     ClippedRatio,
     ClippedShift,
@@ -86,44 +109,85 @@ from critica.objectives.surrogates import (
     PolicyGradient,
     SoftClip,
 )
+from critica.objectives.unlearning import Unlearning
+from critica.objectives.view_distillation import ViewDistillation
+from critica.policies.decoding import TokenByToken
 from critica.policies.part import LocalPolicy
+from critica.policies.power_sampling import PowerSampling
+from critica.recipes.a2po import A2PO
+from critica.recipes.a_hpo import A_HPO
 from critica.recipes.align_distil import ALIGN_DISTIL
 from critica.recipes.answer_posterior import ANSWER_POSTERIOR
+from critica.recipes.aryabhata2 import ARYABHATA2
 from critica.recipes.base import Paper, Recipe
 from critica.recipes.beta_baseline import BETA_BASELINE
 from critica.recipes.bpco import BPCO
+from critica.recipes.ce_u import CE_U
+from critica.recipes.cispo import CISPO
 from critica.recipes.cme import CME
 from critica.recipes.code_rl import CODE_RL
 from critica.recipes.corver import CORVER
 from critica.recipes.dapo import DAPO
 from critica.recipes.direct_advantage import DIRECT_ADVANTAGE
 from critica.recipes.distraction_if import DISTRACTION_IF
+from critica.recipes.dno import DNO
+from critica.recipes.dpo import DPO
 from critica.recipes.dqc import DQC
+from critica.recipes.dr_dpo import DR_DPO
 from critica.recipes.dr_grpo import DR_GRPO
 from critica.recipes.dvpo import DVPO
+from critica.recipes.eksft import EKSFT
+from critica.recipes.es_awd import ES_AWD
 from critica.recipes.espo import ESPO
 from critica.recipes.evo_rubric import EVO_RUBRIC
+from critica.recipes.gapd import GAPD
+from critica.recipes.gcpo import GCPO
+from critica.recipes.gdpo import GDPO
 from critica.recipes.genac import GENAC
+from critica.recipes.gmpo import GMPO
 from critica.recipes.grpo import GRPO
+from critica.recipes.gspo import GSPO
+from critica.recipes.gvpo import GVPO
 from critica.recipes.hista import HISTA
 from critica.recipes.hl_gauss import HL_GAUSS
+from critica.recipes.hpo import HPO
+from critica.recipes.inpo import INPO
+from critica.recipes.ladder import LADDER
+from critica.recipes.max_rl import MAX_RL
+from critica.recipes.mmpo import MMPO
 from critica.recipes.mul_dim_if import MUL_DIM_IF
 from critica.recipes.multi_attempt import MULTI_ATTEMPT
+from critica.recipes.novelty import NOVELTY
 from critica.recipes.numca import NUMCA
+from critica.recipes.oisd import OISD
+from critica.recipes.opo import OPO
 from critica.recipes.pearl import PEARL
+from critica.recipes.peo import PEO
+from critica.recipes.pkpo import PKPO
+from critica.recipes.policy_cliff import POLICY_CLIFF
 from critica.recipes.post_time import POST_TIME
+from critica.recipes.power_sampling import POWER_SAMPLING
 from critica.recipes.ppo import PPO
 from critica.recipes.proact import PROACT
 from critica.recipes.prompt_spec import PROMPT_SPEC
 from critica.recipes.q_sharp import Q_SHARP
 from critica.recipes.reinforce import REINFORCE
+from critica.recipes.reinforce_pp import REINFORCE_PP
+from critica.recipes.reinforce_pp_baseline import REINFORCE_PP_BASELINE
+from critica.recipes.remax import REMAX
+from critica.recipes.retro_act import RETRO_ACT
 from critica.recipes.rewarding_doubt import REWARDING_DOUBT
+from critica.recipes.rl2ml import RL2ML
 from critica.recipes.rlhs import RLHS
 from critica.recipes.rloo import RLOO
 from critica.recipes.rlr3 import RLR3
+from critica.recipes.rltf_fm import RLTF_FM
+from critica.recipes.rltf_sd import RLTF_SD
 from critica.recipes.robust_bellman import ROBUST_BELLMAN
 from critica.recipes.roro import RORO
+from critica.recipes.sapo import SAPO
 from critica.recipes.sentence_reward import SENTENCE_REWARD
+from critica.recipes.sft import SFT
 from critica.recipes.sg_srl import SG_SRL
 from critica.recipes.stac import STAC
 from critica.recipes.surprise import SURPRISE
@@ -138,6 +202,7 @@ from critica.recipes.vc_ppo import VC_PPO
 from critica.recipes.vine_ppo import VINE_PPO
 from critica.recipes.vrpo import VRPO
 from critica.records.losses import Constant, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
+from critica.records.views import AnotherContext
 from critica.rewards.answer_posterior import AnswerPosterior
 from critica.rewards.audited_corrections import Appeal, AuditedValue
 from critica.rewards.base import FailurePolicy
@@ -175,19 +240,27 @@ from critica.rewards.source_relevance import SourceRelevance
 from critica.rewards.spec_file import SpecChecks
 from critica.rewards.step_rubric import StepRubric
 from critica.rewards.trace_source import Trace
+from critica.rewards.unasked import Unasked
 from critica.rewards.unit_tests import UnitTests
 from critica.rewards.value_corrections import Repair, Soften, Unsure, Winsorize
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract
+from critica.rollout.admission import AcceptAll, DifficultyWindow, Informative
 from critica.rollout.attempts import MultiAttempt
-from critica.rollout.admission import AcceptAll, Informative
 from critica.rollout.budget import Uniform
 from critica.rollout.combine import LowerBound, NormalizeThenSum, Sum
 from critica.rollout.control import NoControl
+from critica.rollout.critiques import JudgeCritique, PolicyCritique, ToldAnswer
 from critica.rollout.early_stop import EarlyStop
+from critica.rollout.feedback import Feedback
 from critica.rollout.forecast_budgets import ExpectedFailures, MixedGroups
+from critica.rollout.given import Given
+from critica.rollout.given_pairs import GivenPairs
 from critica.rollout.guidance import ValueGuidance
+from critica.rollout.memory import Memory
 from critica.rollout.protocol import SingleTurn
+from critica.rollout.retrospect import Retrospect
 from critica.rollout.until_certain import UntilCertain
+from critica.updaters.evolution import EvolutionStrategy, L1Anchor, L2Anchor, NoAnchor
 from critica.updaters.gradient import Adam
 from critica.updaters.replay_ratio import AdaptiveReplay, FixedReplay
 
@@ -203,7 +276,13 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         ANSWER_POSTERIOR, REWARDING_DOUBT, MUL_DIM_IF, POST_TIME, DISTRACTION_IF,
         RLR3, EVO_RUBRIC, PROMPT_SPEC, RORO, PEARL, SG_SRL, RLHS,
         CME, TRACE, CORVER,
-        MULTI_ATTEMPT,
+        MULTI_ATTEMPT, RLTF_SD, RLTF_FM, RETRO_ACT, MMPO, LADDER,
+        ES_AWD, POLICY_CLIFF, POWER_SAMPLING, NOVELTY, ARYABHATA2,
+        REINFORCE_PP, REINFORCE_PP_BASELINE, GSPO, CISPO, SAPO, GMPO, OPO, REMAX,
+        MAX_RL, PKPO, RL2ML, HPO, A_HPO, GDPO,
+        GCPO, OISD, GAPD,
+        GVPO, A2PO, DPO, DNO, INPO, DR_DPO, CE_U, PEO,
+        SFT, EKSFT,
     )}
 )
 
@@ -213,6 +292,9 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "none": NoBaseline,
             "group_mean": GroupMean,
             "leave_one_out": LeaveOneOut,
+            "turn_mean": TurnMean,
+            "length_weighted": LengthWeighted,
+            "greedy_answer": GreedyAnswer,
             "beta_posterior": BetaPosterior,
             "prefix_tree": PrefixTree,
             "number_sets": NumberSets,
@@ -267,7 +349,23 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "shaped_outcome": ShapedOutcome,
             "token_reward": TokenReward,
             "worst_prompts": WorstPrompts,
+            "optimal_tilt": OptimalTilt,
+            "contrast": Contrast,
+            "feedback_credit": FeedbackCredit,
+            "count_weighted": CountWeighted,
+            "sign_weighted": SignWeighted,
+            "adaptive_sign_weighted": AdaptiveSignWeighted,
+            "best_only": BestOnly,
         },
+        "weights": {"power": PowerWeights, "pass_at": PassAt, "curve": WeightCurve},
+        "spread": {
+            "rank_power": RankPower,
+            "softmax_spread": SoftmaxSpread,
+            "linear_spread": LinearSpread,
+            "top_spread": TopSpread,
+        },
+        "view": {"another_context": AnotherContext, "gold_actions": GoldActions},
+        "matcher": {"reached_anchors": ReachedAnchors},
         "decay": {"length_adaptive": LengthAdaptive},
         "risk": {
             "mean": Mean,
@@ -278,7 +376,24 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "minus_spread": MinusSpread,
             "worst_head": WorstHead,
         },
-        "objective": {"policy_loss": PolicyLoss, "log_ratio_regression": LogRatioRegression, "distillation": Distillation},
+        "objective": {
+            "policy_loss": PolicyLoss,
+            "log_ratio_regression": LogRatioRegression,
+            "distillation": Distillation,
+            "alone": Alone,
+            "pair_loss": PairLoss,
+            "group_regression": GroupRegression,
+            "unlearning": Unlearning,
+            "cross_entropy": CrossEntropyLoss,
+            "selective_cross_entropy": SelectiveCrossEntropy,
+        },
+        "pair_rule": {
+            "logistic": Logistic,
+            "squared_gap": SquaredGap,
+            "soft_logistic": SoftLogistic,
+            "hinge": Hinge,
+        },
+        "pair_weights": {"even": EvenPairs, "worst_mix": WorstMix, "worst_share": WorstShare, "tilt": Tilt},
         "surrogate": {
             "policy_gradient": PolicyGradient,
             "clipped_ratio": ClippedRatio,
@@ -301,7 +416,15 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "sequence_mean_of_token_sums": SequenceMeanOfTokenSums,
             "constant": Constant,
         },
-        "penalty": {"reference_kl": ReferenceKl, "entropy": Entropy, "positive_examples": PositiveExamples},
+        "penalty": {
+            "reference_kl": ReferenceKl,
+            "entropy": Entropy,
+            "positive_examples": PositiveExamples,
+            "noise_entropy": NoiseEntropy,
+            "sampled_certainty": SampledCertainty,
+            "layer_distillation": LayerDistillation,
+            "view_distillation": ViewDistillation,
+        },
         "policy": {"local": LocalPolicy},
         "environment": {
             "reasoning_gym": ReasoningGym,
@@ -311,6 +434,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "chain": Chain,
             "two_branch": TwoBranch,
             "guess": Guess,
+            "recall": Recall,
             "star_graph": StarGraph,
             "constrained": Constrained,
             "task_file": TaskFile,
@@ -347,6 +471,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "constraints": Constraints,
             "post_time": RelativeForecast,
             "distraction": Distraction,
+            "unasked": Unasked,
         },
         "judge": {"http": HttpJudge, "scripted": ScriptedJudge},
         "noise": {
@@ -381,17 +506,28 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
         "rates": {"stated": Stated, "audited": Audited},
         "combination": {"sum": Sum, "normalize_then_sum": NormalizeThenSum, "lower_bound": LowerBound},
         "failures": {"at_most": FailurePolicy},
-        "admission": {"accept_all": AcceptAll, "informative": Informative},
+        "admission": {"accept_all": AcceptAll, "informative": Informative, "difficulty_window": DifficultyWindow},
         "control": {"none": NoControl, "early_stop": EarlyStop, "value_guidance": ValueGuidance},
-        "protocol": {"single_turn": SingleTurn, "multi_attempt": MultiAttempt},
+        "protocol": {"single_turn": SingleTurn, "multi_attempt": MultiAttempt, "feedback": Feedback,
+                     "retrospect": Retrospect, "memory": Memory, "given": Given, "given_pairs": GivenPairs},
+        "critique": {"told_answer": ToldAnswer, "judge_critique": JudgeCritique, "policy_critique": PolicyCritique},
         "budget": {
             "uniform": Uniform,
             "expected_failures": ExpectedFailures,
             "mixed_groups": MixedGroups,
             "until_certain": UntilCertain,
         },
-        "curriculum": {"stream": Stream, "gated_warmup": GatedWarmup, "critic_then_policy": CriticThenPolicy},
-        "optimizer": {"adam": Adam},
+        "curriculum": {
+            "stream": Stream,
+            "ladder": Ladder,
+            "gated_warmup": GatedWarmup,
+            "critic_then_policy": CriticThenPolicy,
+            "growing_groups": GrowingGroups,
+            "watching": Watching,
+        },
+        "decoding": {"token_by_token": TokenByToken, "power_sampling": PowerSampling},
+        "optimizer": {"adam": Adam, "evolution": EvolutionStrategy},
+        "anchor": {"none": NoAnchor, "l2": L2Anchor, "l1": L1Anchor},
         "replay": {"fixed": FixedReplay, "adaptive": AdaptiveReplay},
         "paper": {"paper": Paper},
     }

@@ -3,7 +3,7 @@
 Its subject is programs: `reward=program_outcome` runs them in the sandbox and tells the four endings apart. The policy
 that ships cannot write any, so the defaults here are the same method with the two endings that its tasks have; for
 programs: --environment tasks.jsonl --set reward=program_outcome --set critic.rewards=[-1.0,-0.6,-0.3,1.0].
-Critical sampling, its inference half, is `critica.rollout.critical_sampling`.
+Critical sampling, its inference half, is `critica evaluate RUN --critical-sampling RUN --samples 8`.
 """
 
 from critica.advantages.outcome_confidence import OutcomeConfidence

@@ -11,15 +11,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
+from critica.records.names import odd_letter
+
 
 class ConfigError(ValueError):
     """A setting that cannot be: the message says which, what was found, and what to write instead."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """`; the nearest is 'x'` when one of the choices resembles the name, else nothing."""
+    """`; the nearest is 'x'` when one of the choices resembles the name, and which letter of it is odd, if one is."""
     close = difflib.get_close_matches(name, sorted(choices), n=1, cutoff=0.5)
-    return f"; the nearest is {close[0]!r}" if close else ""
+    return (f"; the nearest is {close[0]!r}" if close else "") + odd_letter(name)
 
 
 def leaves(annotation: Any) -> tuple[Any, ...]:

@@ -174,15 +174,16 @@ def _resolve(name: str, annotation: Any, path: str, reader: Reader) -> type:
     """The class called `name` at this place, or a user's own by `FILE.py:CLASS`."""
     if is_user_part(name):
         part = load_object(name, reader.folder)
-        if not (isinstance(part, type) and dataclasses.is_dataclass(part)):
-            raise ConfigError(f"{path}={name}: {name.rpartition(':')[2]} is not a dataclass: decorate its class with"
-                              " @dataclass(frozen=True) so that its fields are its settings.")  # fmt: skip
         wanted = [
             leaf for leaf in leaves(annotation) if isinstance(leaf, type) and "_is_protocol" not in vars(leaf)
         ]
-        if wanted and object not in wanted and not issubclass(part, tuple(wanted)):
+        called = name.rpartition(":")[2]
+        if isinstance(part, type) and wanted and object not in wanted and not issubclass(part, tuple(wanted)):
             bases = " or ".join(f"{leaf.__module__}.{leaf.__name__}" for leaf in wanted)
-            raise ConfigError(f"{path}={name}: {part.__name__} must be a subclass of {bases}.")
+            raise ConfigError(f"{path}={name}: {called} must be a subclass of {bases}.")
+        if not (isinstance(part, type) and dataclasses.is_dataclass(part)):
+            raise ConfigError(f"{path}={name}: {called} is not a dataclass: decorate its class with"
+                              " @dataclass(frozen=True) so that its fields are its settings.")  # fmt: skip
         return part
     choices = _choices(annotation, path, reader.catalogue)
     if name not in choices:

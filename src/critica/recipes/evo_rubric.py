@@ -1,6 +1,12 @@
 """EvoRubric: criteria are written as answers come, and those that tell answers apart as their peers do are remembered.
 
-The judge is scripted (see rlr3) and writes three criteria of its own; here it is not trained to write better ones.
+The judge is scripted (see rlr3) and writes three criteria of its own. What is missing is half of the paper: there the
+policy itself alternates as writer and reasoner, and its writing is rewarded too, by agreement * spread for each
+criterion that survives and -1 for what cannot be read. Here the writer is another model that never learns, so criteria
+get better by selection alone: the pool keeps what told answers apart, and nobody writes with it in mind. Training the
+writer takes groups of criteria beside groups of answers in one step, each judged by what became of the other; rewards
+here are asked about answers once these are all written, and a source that compares siblings cannot yet be asked about
+a second kind of them. `EvoRubricSource.judged` holds what each criterion would have earned.
 """
 
 from critica.advantages.outcome import Outcome

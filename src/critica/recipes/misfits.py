@@ -2,9 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from critica.advantages.best_only import BestOnly
+from critica.advantages.count_weighted import CountWeighted
+from critica.advantages.optimal_tilt import OptimalTilt
 from critica.critics.counted import GroupMean, LeaveOneOut, NoBaseline
 from critica.objectives.noise_entropy import NoiseEntropy
 from critica.objectives.policy_loss import PolicyLoss
+from critica.objectives.preference import PairLoss
+from critica.objectives.regression import GroupRegression
 from critica.policies.decoding import TokenByToken
 from critica.rollout.budget import Uniform
 from critica.rollout.control import NoControl
@@ -20,6 +25,8 @@ def refuse_misfits(recipe: "Recipe") -> None:
     refuse_unlike_population(recipe)
     refuse_other_laws(recipe)
     refuse_scaled_noise(recipe)
+    refuse_second_baseline(recipe)
+    refuse_lonely_answers(recipe)
     recipe.curriculum.check_admission(recipe.admission.shows_silent)
 
 
@@ -75,4 +82,32 @@ def refuse_scaled_noise(recipe: "Recipe") -> None:
         raise ValueError(
             "noise_entropy weighs entropy against the reward, and these advantages are divided by a spread: set"
             " advantage=outcome, whose scale is none, or take the penalty entropy"
+        )
+
+
+def refuse_second_baseline(recipe: "Recipe") -> None:
+    """Raise ValueError if credit that compares a whole group meets a critic, or too few siblings."""
+    rule = recipe.advantage
+    if not isinstance(rule, CountWeighted | BestOnly):
+        return
+    name = "count_weighted" if isinstance(rule, CountWeighted) else "best_only"
+    if not isinstance(recipe.critic, NoBaseline):
+        raise ValueError(f"advantage={name} brings its own baseline: set critic=none")
+    siblings, least = recipe.sampling.samples_per_prompt, 2
+    if isinstance(rule, CountWeighted):
+        least = max(1 if rule.baseline in ("none", "one") else 2, rule.weights.least_size)
+    if siblings < least:
+        raise ValueError(
+            f"advantage={name} needs groups of {least} or more, and sampling.samples_per_prompt is {siblings}: set it"
+            f" to {max(8, least)}"
+        )
+
+
+def refuse_lonely_answers(recipe: "Recipe") -> None:
+    """Raise ValueError if an objective compares siblings and prompts get one answer."""
+    compares = isinstance(recipe.objective, PairLoss | GroupRegression) or isinstance(recipe.advantage, OptimalTilt)
+    if compares and isinstance(recipe.learner.policy, Adam) and recipe.sampling.samples_per_prompt < 2:
+        raise ValueError(
+            f"the {recipe.name!r} objective compares the answers of a prompt, so samples_per_prompt must be at least 2;"
+            " set sampling.samples_per_prompt=8"
         )

@@ -22,7 +22,9 @@ MULTI_ATTEMPT = Recipe(
         "protocol.most": PaperSays("attempts are drawn from 1 to 5 for each question"),
         "protocol.wrong": PaperSays("-0.5 for a wrong answer in the right form, -1 for none, +1 for a right one"),
         "protocol.feedback": OurChoice("short: the number of attempts left is what the policy has to know"),
-        "protocol": CodeSays("DualityRL/multi-attempt: its attempt_discount is overwritten by +1, so that none is here"),
+        "protocol": CodeSays(
+            "DualityRL/multi-attempt: its attempt_discount is overwritten by +1, so that none is here"
+        ),
         "advantage.inner.decay": CodeSays("the launcher's lambd 0.99, gamma 1"),
         "target.decay": OurChoice("an outcome's own value is the least biased target of a new critic", paper="0.99"),
         "objective.penalties": CodeSays("k3 in the loss, 0.01"),

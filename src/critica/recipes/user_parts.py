@@ -1,5 +1,6 @@
 """A user's own part, named by the file that holds it: `my_file.py:MyCritic`."""
 
+import ast
 import hashlib
 import importlib.util
 import sys
@@ -44,6 +45,15 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def defines_class(path: Path, name: str) -> bool:
+    """Whether the file defines a class of this name, as far as reading it without running it can tell."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, ValueError, SyntaxError):  # whoever loads it will say what is wrong with it
+        return False
+    return any(isinstance(node, ast.ClassDef) and node.name == name for node in tree.body)
 
 
 def user_name(part: type) -> str:

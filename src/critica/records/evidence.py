@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from critica.records.checks import RecordError, require_finite
+from critica.records.checks import RecordError, require, require_finite
 from critica.records.protocols import Continues, Restorable
 from critica.records.words import Group
 
@@ -69,23 +69,38 @@ class Snapshots:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Another model's reading of the same sampled tokens: its states before each, on the grid, and its head.
+    """Another reading of the same sampled tokens: the state before each token that it covers, row-major, and a head.
 
-    States, not logits: [tokens V] exists only for the piece of a batch at hand.
+    States, not logits: [tokens V] exists only for the piece of a batch at hand. Nothing of it carries a gradient.
     """
 
     name: str
-    states: Float[Tensor, "N T D"]
+    states: Float[Tensor, "C D"]
+    covers: Bool[Tensor, "N T"]  # C cells
     head: Callable[[Tensor], Tensor]  # states [S D] to logits [S V], in fp32 or better
+
+    def __post_init__(self) -> None:
+        cells = int(self.covers.sum())
+        require(len(self.states) == cells, self, f"{len(self.states)} states for {cells} tokens of view {self.name!r}")
+        require(not self.states.requires_grad, self, f"the states of view {self.name!r} carry a gradient: detach them")
+        require_finite(self, "states", self.states)
+
+    def at(self, mask: Bool[Tensor, "N T"]) -> Float[Tensor, "S D"]:
+        """The states before the masked tokens, row-major. Raises `RecordError` for a token that it does not cover."""
+        require(not bool((mask & ~self.covers).any()), self, f"view {self.name!r} does not cover some of these tokens")
+        return self.states[mask[self.covers]]
 
     def logits(self, mask: Bool[Tensor, "N T"]) -> Float[Tensor, "S V"]:
         """The logits that each masked token was scored by, row-major, without gradient."""
         with torch.no_grad():
-            return self.head(self.states[mask])
+            return self.head(self.at(mask))
 
     def select(self, rows: Int[Tensor, "R"], width: int) -> "View":
         """These rows, cut to this width."""
-        return replace(self, states=self.states[rows, :width])
+        place = torch.full(self.covers.shape, -1, dtype=torch.long, device=self.covers.device)
+        place[self.covers] = torch.arange(len(self.states), device=place.device)
+        covers = self.covers[rows, :width]
+        return replace(self, states=self.states[place[rows, :width][covers]], covers=covers)
 
 
 @dataclass(frozen=True, slots=True)

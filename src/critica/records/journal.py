@@ -15,7 +15,7 @@ class Answer:
     """What one source said about one trajectory. `digest` is of what it was asked, see `question_digest`.
 
     `memory` is the source's state after this answer, of a source that has one; it stands with the last answer of each
-    time that it was asked.
+    time that it was asked. `text` is what it wrote, of one that writes instead of judging: its verdict is empty.
     """
 
     source: str
@@ -23,6 +23,7 @@ class Answer:
     digest: str
     verdict: Verdict
     memory: Mapping[str, Any] = field(default_factory=lambda: EMPTY, hash=False)
+    text: str = ""
 
     @property
     def failed(self) -> bool:
@@ -41,6 +42,8 @@ class Answer:
             line["cost"] = self.verdict.cost
         if self.memory:
             line["memory"] = dict(self.memory)
+        if self.text:
+            line["text"] = self.text
         return line
 
     @classmethod
@@ -53,7 +56,10 @@ class Answer:
             tuple(TextSpan(*span) for span in line.get("spans", ())),
             line.get("cost", 0.0),
         )
-        return cls(line["source"], line["trajectory_id"], line["digest"], verdict, line.get("memory", EMPTY))
+        return cls(
+            line["source"], line["trajectory_id"], line["digest"], verdict, line.get("memory", EMPTY),
+            line.get("text", ""),
+        )  # fmt: skip
 
 
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:

@@ -53,7 +53,21 @@ advantage/share/* | share | This objective's part in the absolute differences be
 policy/entropy | nats | Mean entropy of the policy's next-token law at sampled tokens.
 policy/kl_behavior | nats | Mean k3 estimate of KL(behavior || policy) over the update's passes; 0 with one update.
 policy/kl_reference | nats | Mean k3 estimate of KL(policy || reference) at sampled tokens.
+policy/kl_reference_law | nats | Mean KL(policy || reference) over the whole vocabulary at sampled tokens.
+imitation/nats | nats | Mean cross-entropy of the imitated tokens, before any weight or smoothing.
+imitation/perplexity | ratio | Mean over imitated answers of exp(nats per token of the answer).
+imitation/token_accuracy | share | Imitated tokens that are the likeliest one of their law.
+imitation/left_out | share | Tokens that selective fine-tuning does not imitate.
 policy/kl_teacher | nats | Mean KL(policy || teacher) over the vocabulary at sampled tokens, teacher as distilled from.
+policy/pairs | count | Pairs of siblings in an optimizer step of an objective that compares them.
+policy/pair_gap | nats | Mean over pairs of the better answer's log-ratio to the anchor less the worse one's.
+policy/pair_accuracy | share | Pairs whose better answer gained on the worse one since the anchor; equal counts half.
+policy/pair_weight_max | ratio | Largest weight of a pair over the mean weight.
+policy/ratio_spread | nats | Mean distance of an answer's log-ratio to the anchor from its group's mean.
+policy/unlearning_force | share | Mean probability of the tokens that are unlearned: what they are pushed with.
+policy/layer_divergence | nats | Mean Jensen-Shannon divergence of an inner layer's law and the final one.
+policy/view_divergence | nats | Mean divergence of the policy from its view at the tokens that the view covers.
+policy/view_covered | share | Sampled tokens that the view speaks about.
 policy/step_log_ratio | nats | Mean over trained steps of the log-ratio of policy to reference, summed over a step.
 policy/clip_fraction | share | Trained tokens whose ratio left the trust region on the side where clipping binds.
 policy/clip_fraction_low | share | Trained tokens with negative advantage whose ratio fell below 1 - low.
@@ -61,6 +75,10 @@ policy/clip_fraction_high | share | Trained tokens with positive advantage whose
 policy/ratio_mean | ratio | Mean of policy over proximal probability at trained tokens.
 policy/ratio_max | ratio | Largest ratio of policy over proximal probability at a trained token.
 policy/grad_norm | norm | L2 norm of the policy's gradient before clipping, mean over optimizer steps.
+evolution/members | count | Members of the population that were told at least one outcome.
+evolution/fitness_std | reward | Standard deviation over members of their mean outcome, prompt means taken off.
+evolution/update_norm | norm | L2 norm of the change of all weights, the anchor's pull included.
+evolution/drift | norm | L2 distance of all weights from those that the run began with.
 policy/updates | count | Optimizer steps of the policy in this step.
 policy/sampled_logprob | nats | Mean log-probability of the sampled tokens under the policy that sampled them.
 critic/explained_variance | share | 1 - Var(told - value) / Var(told) over sampled tokens; told is the whole outcome.
@@ -120,6 +138,10 @@ episode/turns | turns | Mean turns that the policy wrote in an episode, over all
 episode/limited_share | share | Episodes that a limit of turns, tokens or context ended.
 episode/right_first | share | Episodes whose first attempt was told right, where every verdict is known.
 episode/right_any | share | Episodes one of whose attempts was told right, where every verdict is known.
+episode/first_turn | reward | Mean told verdict about first answers, where a critique may follow.
+episode/belief_first | nats | Mean entropy of what the policy would answer before it has read anything.
+episode/belief_last | nats | Mean entropy of what the policy would answer from its last memory.
+episode/second_turn | reward | Mean told verdict about second answers, written after a critique of the first.
 continuations/states | states | Distinct prefixes that a critic had the policy go on from.
 continuations/samples | samples | Continuations that the policy wrote for a critic and the source was asked about.
 continuations/tokens | tokens | Tokens written for a critic's continuations; they come on top of tokens/sampled.

@@ -63,9 +63,12 @@ class Continues(Protocol):
     """The policy going on from states of this step's answers, told what training is told about the results.
 
     A state is (row, how many tokens the policy had written); unknown outcomes are NaN. Asked again, it says the same.
+    `greedy` goes on with the likeliest token each time: one continuation says it all.
     """
 
-    def outcomes(self, states: Sequence[tuple[int, int]], count: int) -> Float[np.ndarray, "n k"]: ...
+    def outcomes(
+        self, states: Sequence[tuple[int, int]], count: int, greedy: bool = False
+    ) -> Float[np.ndarray, "n k"]: ...
 
 
 @runtime_checkable

@@ -109,6 +109,11 @@ class Trajectory:
         return "\n".join(turn.message.content for turn in self.turns if isinstance(turn, SampledTurn))
 
 
+def label_of(name: str) -> str:
+    """The label of a trajectory's scene, or of a group of them: what follows its `@`; empty for an episode's first."""
+    return name.partition("@")[2]
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Siblings that share a context and so a baseline. Roles never mix in one group.

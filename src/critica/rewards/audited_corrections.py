@@ -1,15 +1,15 @@
 """Corrections that ask a better source about a share of the verdicts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from critica.functional.correction import audited
 from critica.records.arrays import Metric
 from critica.records.supervision import Reward, Scored
-from critica.rewards.base import RewardConfig, RewardSource
+from critica.rewards.base import RewardConfig, RewardSource, memory_of, remind
 from critica.rewards.correction_base import CorrectionContext, CorrectionPart, Said, corrected
 from critica.rewards.rates import (
     CorrectionProblem,
@@ -121,3 +121,11 @@ class AskingGold:
     def close(self) -> None:
         """End the gold source."""
         self.gold.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The gold source's memory."""
+        return {"gold": dict(memory_of(self.gold))}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """What `state_dict` gave."""
+        remind(self.gold, state["gold"])

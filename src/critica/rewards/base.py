@@ -2,13 +2,14 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from critica.environments.base import Environment
+from critica.records.protocols import Stateful
 from critica.records.supervision import Failed, Outcome, Scale, Scored, Verdict
-from critica.records.words import Task
+from critica.records.words import EMPTY, Task
 from critica.rewards.exposure import Needs, visible, withheld
 from critica.rewards.wire import Item, TaskView
 from critica.rewards.workers import WorkerLimits
@@ -173,6 +174,17 @@ def verdicts_of(source: RewardSource, items: Sequence[ScoreRequest]) -> list[Ver
     if isinstance(source, VerdictSource):
         return source.verdicts(items)
     return [Verdict((outcome,)) for outcome in source.scores(items)]
+
+
+def memory_of(source: RewardSource) -> Mapping[str, Any]:
+    """The state of a source that has some."""
+    return source.state_dict() if isinstance(source, Stateful) else EMPTY
+
+
+def remind(source: RewardSource, memory: Mapping[str, Any]) -> None:
+    """Give a source the memory that `memory_of` took; nothing if it has none."""
+    if memory and isinstance(source, Stateful):
+        source.load_state_dict(memory)
 
 
 def within_scales(name: str, scales: tuple[Scale, ...], verdict: Verdict) -> Verdict:

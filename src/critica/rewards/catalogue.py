@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NoReturn
 
+from critica.records.names import odd_letter
 from critica.rewards.base import RewardConfig
 from critica.rewards.constraints import Constraints
 from critica.rewards.distraction import Distraction
@@ -88,7 +89,7 @@ def parse_reward(spec: str) -> RewardConfig:
         _refuse(spec, str(error))
     if head.endswith(".py") and rest:
         return Function(spec)
-    _refuse(spec, f"the nearest is {_nearest(spec)!r}")
+    _refuse(spec, f"the nearest is {_nearest(spec)!r}{odd_letter(head)}")
 
 
 def _tolerance(text: str) -> float:

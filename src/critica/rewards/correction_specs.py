@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NoReturn
 
+from critica.records.names import odd_letter
 from critica.rewards.answer_posterior import AnswerPosterior
 from critica.rewards.audited_corrections import Appeal, AuditedValue
 from critica.rewards.correction_base import CorrectionPart, Uncorrected
@@ -25,7 +26,7 @@ def parse_correction(spec: str) -> CorrectionPart:
     """The correction that a spec means (see `FORMS`). Raises `CorrectionProblem` with what to write."""
     kind, _, rest = spec.partition(":")
     if kind not in READERS:
-        _refuse(spec, f"{kind!r} is no kind of correction")
+        _refuse(spec, f"{kind!r} is no kind of correction{odd_letter(kind)}")
     return READERS[kind](spec, rest)
 
 

@@ -33,8 +33,9 @@ class EvoRubric(RewardConfig):
     relevant, about more than length), and judged on all siblings with those remembered. One that says the same of all
     is dropped, and one whose ranks agree with its peers' by less than `agreement` (Spearman, leave-one-out). Survivors
     stay in a pool, `pool` a prompt. Source: EvoRubric (arXiv 2605.29847); equations ours. There one policy writes
-    criteria and answers; here the judge writes them and is not trained, and what the writer would have earned is in
-    `EvoRubricSource.judged`. Consensus keeps what most criteria say: where most are wrong alike, it keeps the error.
+    criteria and answers and learns both; here the judge writes them and never learns (see the recipe of that name).
+    What the writer would have earned is in `EvoRubricSource.judged`. Consensus keeps what most criteria say: where
+    most are wrong alike, it keeps the error.
     """
 
     judge: JudgePart = field(default_factory=HttpJudge)

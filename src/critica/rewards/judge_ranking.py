@@ -44,7 +44,9 @@ class JudgeRanking(RewardConfig):
     A judge that sees one answer at a time gives nearly all of them the same grade; side by side it tells them apart
     (Stable-Layers, arXiv 2605.30257; the mixture is ours). `grid` shows all siblings in `orders` orders, drawn by
     chance and each followed by its reverse, so that what a place in the list is worth is averaged out; `pairs` shows
-    every pair both ways, G (G - 1) questions for G siblings. `alone` 0 asks side by side only.
+    every pair both ways, G (G - 1) questions for G siblings. `alone` 0 asks side by side only. `told` wins, for pairs
+    alone, tells the share of comparisons won, a tie counting half, in place of group deviations: an estimate of the win
+    rate against the policy itself, which also judges have whose preferences go in circles.
     """
 
     judge: JudgePart = field(default_factory=HttpJudge)
@@ -52,6 +54,7 @@ class JudgeRanking(RewardConfig):
     compare: Literal["grid", "pairs"] = "grid"
     orders: int = 2
     alone: float = 0.5
+    told: Literal["deviations", "wins"] = "deviations"
     needs: tuple[str, ...] = ("prompt",)
     seed: int = 0
     asking: Asking = Asking()
@@ -61,6 +64,8 @@ class JudgeRanking(RewardConfig):
         check_criteria(self.criteria)
         if not 0.0 <= self.alone < 1.0 or self.orders < 1:
             raise ValueError("reward.alone must lie in [0, 1), and reward.orders be at least 1")
+        if self.told == "wins" and (self.compare != "pairs" or self.alone):
+            raise ValueError("reward.told=wins is the share of pairs won: set reward.compare=pairs and reward.alone=0")
 
     @property
     def scope(self) -> Scope:
@@ -80,7 +85,8 @@ class JudgeRankingSource(JudgedSource):
     def __init__(self, part: JudgeRanking, panel: Panel) -> None:
         self.part, self.panel = part, panel
         self.needs = read_needs(part.needs)
-        self.scales = (Scale(self.name, -standardized_bound(), standardized_bound()),)
+        bound = standardized_bound()
+        self.scales = (Scale(self.name, 0.0, 1.0) if part.told == "wins" else Scale(self.name, -bound, bound),)
 
     def judge(self, items: Sequence[ScoreRequest]) -> list[Verdict]:
         """Own grades, if they count, and one round of comparisons over all groups."""
@@ -155,6 +161,8 @@ class JudgeRankingSource(JudgedSource):
                 why[k] = why[k] or next(said.missing for order, said in heard if i in order)
         z1, z2 = standardized(alone, ~alone.isnan()), standardized(beside, ~beside.isnan())
         told = part.alone * z1 + (1 - part.alone) * z2
+        if part.told == "wins":
+            told = beside.nan_to_num(0.5)
         verdicts = []
         for k, i in enumerate(members):
             missing = why[k]

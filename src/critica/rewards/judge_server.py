@@ -12,6 +12,13 @@ from critica.rewards.judge_base import JudgeClient, JudgeTrouble
 PATIENCE_SECONDS = 60.0
 
 
+class _Listener(ThreadingHTTPServer):
+    """Many may call at the same instant: a connection that the queue has no room for is tried again a second later."""
+
+    daemon_threads = True
+    request_queue_size = 1024
+
+
 class JudgeServer:
     """Serves a live judge on 127.0.0.1 at a free port, from its own threads. A context manager.
 
@@ -24,8 +31,7 @@ class JudgeServer:
         self.most_at_once = 0
         self._open = 0
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(judge))
-        self._server.daemon_threads = True
+        self._server = _Listener(("127.0.0.1", 0), self._handler(judge))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NoReturn, cast
 
+from critica.records.names import odd_letter
 from critica.rewards.noise import Flip, NoNoise
 from critica.rewards.noise_base import UNITS, NoiseModel, NoiseProblem, Unit
 from critica.rewards.noise_labels import ExploitableBug, Missing, ScorerOfAccuracy, Spurious
@@ -25,7 +26,7 @@ def parse_noise(spec: str) -> NoiseModel:
     """The model that a spec means (see `FORMS`). Raises `NoiseProblem` with what to write."""
     kind, _, rest = spec.partition(":")
     if kind not in READERS:
-        _refuse(spec, f"{kind!r} is no kind of noise")
+        _refuse(spec, f"{kind!r} is no kind of noise{odd_letter(kind)}")
     return READERS[kind](spec, rest)
 
 

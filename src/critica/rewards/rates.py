@@ -14,7 +14,7 @@ from critica.functional.correction import LEAST_SIGNAL, ErrorRates, NoSignal, yo
 from critica.functional.random import uniforms
 from critica.records.arrays import Metric
 from critica.records.supervision import Reward, Scored
-from critica.rewards.base import RewardConfig, RewardSource
+from critica.rewards.base import RewardConfig, RewardSource, memory_of, remind
 from critica.rewards.correction_base import CorrectionContext, Said, corrected, request_of
 from critica.rewards.verifiers import EnvironmentScorer
 
@@ -174,13 +174,15 @@ class AuditedRates:
         self.gold.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts."""
-        return {"counts": list(astuple(self.counts)), "step": self.step, "checked": self.checked}
+        """The counts, and the gold source's memory."""
+        counts = {"counts": list(astuple(self.counts)), "step": self.step, "checked": self.checked}
+        return counts | {"gold": dict(memory_of(self.gold))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """What `state_dict` gave."""
         self.counts = ErrorRates(*state["counts"])
         self.step, self.checked = state["step"], state["checked"]
+        remind(self.gold, state["gold"])
 
 
 def refuse_comparing(gold: RewardConfig) -> None:

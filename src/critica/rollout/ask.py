@@ -1,14 +1,11 @@
 """Ask a source of supervision, once: what it said is journaled, and what is in the journal is not asked again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from critica.records.journal import Answer, Journal, question_digest
-from critica.records.protocols import Stateful
 from critica.records.supervision import Verdict
-from critica.records.words import EMPTY
-from critica.rewards.base import RewardSource, ScoreRequest, scope_of, verdicts_of
+from critica.rewards.base import RewardSource, ScoreRequest, memory_of, remind, scope_of, verdicts_of
 
 
 def ask(
@@ -34,9 +31,9 @@ def ask(
         answers[-1] = replace(answers[-1], memory=memory_of(source))
         journal.record(step, answers)
         known |= {(answer.trajectory_id, answer.digest): answer for answer in answers}
-    elif isinstance(source, Stateful):
+    else:
         for memory in [known[key].memory for key in keys if known[key].memory][-1:]:
-            source.load_state_dict(memory)
+            remind(source, memory)
     return [known[key].verdict for key in keys]
 
 
@@ -49,8 +46,3 @@ def asked_again(source: RewardSource, items: Sequence[ScoreRequest], known: Sequ
         groups = {items[i].group for i in missing}
         return [i for i, item in enumerate(items) if item.group in groups]
     return missing
-
-
-def memory_of(source: RewardSource) -> Mapping[str, Any]:
-    """The state of a source that has some."""
-    return source.state_dict() if isinstance(source, Stateful) else EMPTY

@@ -136,24 +136,27 @@ class Continuer:
         self._told: dict[tuple[str, tuple[int, ...], int], list[float]] = {}
         self._samples = self._unknown = self._tokens = self._read = 0
 
-    def outcomes(self, states: Sequence[tuple[int, int]], count: int) -> Float[np.ndarray, "n k"]:
+    def outcomes(self, states: Sequence[tuple[int, int]], count: int, greedy: bool = False) -> Float[np.ndarray, "n k"]:
         """What training is told about `count` fresh continuations of each state (row, offset); NaN where unknown.
 
-        Raises `RewardFailures` where the step itself would: too many failed.
+        `greedy` ones are all alike, so that `count` must be 1. Raises `RewardFailures` where the step itself would:
+        too many failed.
         """
-        limits, seed = self._request.limits, self._supervision.seed
+        seed, temperature = self._supervision.seed, 0.0 if greedy else self._request.limits.temperature
+        if greedy and count != 1:
+            raise ValueError(f"there is one greedy continuation of a state, and {count} were asked for")
         asked: dict[tuple[str, tuple[int, ...], int], Place] = {}
         keys = []
         for row, offset in states:
             place = self._place(row, offset)
-            keys.append((self._owner[row][0].key, place.written_ids, count))
+            keys.append((self._owner[row][0].key, place.written_ids, 0 if greedy else count))
             if keys[-1] not in self._told:
                 asked.setdefault(keys[-1], place)
         if asked:
             places = list(asked.values())
-            written = continue_places(self._policy, places, count, limits.temperature, seed)
+            written = continue_places(self._policy, places, count, temperature, seed)
             self._tokens, self._read = self._tokens + written.tokens, self._read + written.read_tokens
-            self._told |= dict(zip(asked, self._tell(places, written), strict=True))
+            self._told |= dict(zip(asked, self._tell(places, written, temperature), strict=True))
         return np.array([self._told[key] for key in keys], dtype=np.float64).reshape(len(keys), count)
 
     def reports(self) -> tuple[Metric, ...]:
@@ -179,11 +182,11 @@ class Continuer:
         prefix = number_of(",".join(map(str, place.written_ids)))
         return replace(place, stream=(self._request.step, number_of(group.key), prefix))
 
-    def _tell(self, places: Sequence[Place], written: Written) -> list[list[float]]:
+    def _tell(self, places: Sequence[Place], written: Written, temperature: float) -> list[list[float]]:
         """The told value of each continuation, in the order of the places."""
         supervision, step, source = self._supervision, self._request.step, self._supervision.source
         made = [
-            self._trajectory(place, j, sample)
+            self._trajectory(place, j, sample, temperature)
             for place, samples in zip(places, written.samples, strict=True)
             for j, sample in enumerate(samples)
         ]
@@ -213,12 +216,11 @@ class Continuer:
         width = len(written.samples[0])
         return [values[i : i + width] for i in range(0, len(values), width)]
 
-    def _trajectory(self, place: Place, index: int, sample: Sample) -> Trajectory:
+    def _trajectory(self, place: Place, index: int, sample: Sample, temperature: float) -> Trajectory:
         """A continuation as a child of the answer that it goes on from."""
         group, parent = self._owner[place.row]
-        name = f"{parent.trajectory_id}@{place.offset}.{index}"
+        name = f"{parent.trajectory_id}@{place.offset}.{index if temperature else 'greedy'}"
         message = Message("assistant", self._policy.decode_text(sample.token_ids))
-        temperature = self._request.limits.temperature
         turns = (
             ContextTurn(group.task.messages[-1], place.prefix_ids),
             SampledTurn(message, sample.token_ids, sample.logprobs, temperature, self._policy.version),
@@ -248,6 +250,6 @@ class Continuer:
 class Invented:
     """Says zero about whatever it is asked: for a rehearsal, in which no source is asked."""
 
-    def outcomes(self, states: Sequence[tuple[int, int]], count: int) -> Float[np.ndarray, "n k"]:
+    def outcomes(self, states: Sequence[tuple[int, int]], count: int, greedy: bool = False) -> Float[np.ndarray, "n k"]:
         """Zeros."""
         return np.zeros((len(states), count))

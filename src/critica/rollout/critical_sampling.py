@@ -8,17 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from critica.critics.base import ValueCritic
-from critica.policies.base import Policy, Sample, SampleLimits, SampleRequest, TrainablePolicy
+from critica.policies.base import Sample, SampleLimits, TrainablePolicy
 from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction
 from critica.records.evidence import Evidence, HiddenStates
 from critica.records.words import ContextTurn, Group, Message, SampledTurn, StopReason, Task, Trajectory
+from critica.rollout.continuations import Place, continue_places, number_of
 from critica.rollout.tokenize import tokenize
 
 Passes = Callable[[Task, str], bool]
+TOGETHER = 64  # tasks that are decoded and valued at once
+
+
+class CannotRepair(ValueError):
+    """The critic cannot say where an answer went wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,34 +85,49 @@ class Candidate:
         return self.values[self.cut]
 
 
-def critical_sample(
-    plan: CriticalSampling,
-    policy: TrainablePolicy,
-    critic: ValueCritic,
-    tasks: Sequence[Task],
-    passes: Passes,
-    limits: SampleLimits,
-    seed: int,
-) -> tuple[tuple[Candidate, ...], ...]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who writes, who values, what tests the answers, how long and hot they are, and the seed of the dice."""
+
+    policy: TrainablePolicy
+    critic: ValueCritic
+    passes: Passes
+    limits: SampleLimits
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.critic.needs - {HiddenStates}:
+            raise CannotRepair(
+                f"{type(self.critic).__name__} needs more than an answer's tokens: critical sampling takes a critic"
+                " that learns to value prefixes, such as scalar, success or outcome_classes"
+            )
+
+
+def critical_sample(plan: CriticalSampling, asked: Asked, tasks: Sequence[Task]) -> tuple[tuple[Candidate, ...], ...]:
     """Every candidate of every task, first round first; `chosen` picks the one to hand in.
 
-    A continuation's random numbers depend on (seed, round, task, number). Raises ValueError for a critic that needs
-    more than tokens and the policy's states.
+    A candidate's random numbers depend on (seed, task, round, number). Raises `CannotRepair` for a critic that says
+    nothing about an answer before its outcome is known.
     """
-    if critic.needs - {HiddenStates}:
-        raise ValueError(f"{type(critic).__name__} needs more than an answer's tokens: take a critic that learns")
-    prompts = [policy.encode(task.messages) for task in tasks]
-    wanted = [SampleRequest(prompt, tuple((0, t, i) for i in range(plan.samples))) for t, prompt in enumerate(prompts)]
-    written = policy.sample(wanted, limits, seed)
-    found = [
-        _judged(policy, critic, task, prompt, [(sample, 0) for sample in row], passes, 0, limits)
-        for task, prompt, row in zip(tasks, prompts, written, strict=True)
-    ]
-    for number in range(1, plan.rounds + 1):
-        for t, (task, prompt) in enumerate(zip(tasks, prompts, strict=True)):
-            resumed = _resume(plan, policy, found[t], prompt, (number, t), limits, seed)
-            found[t] += _judged(policy, critic, task, prompt, resumed, passes, number, limits)
-    return tuple(map(tuple, found))
+    found: list[tuple[Candidate, ...]] = []
+    for start in range(0, len(tasks), TOGETHER):
+        wave = tasks[start : start + TOGETHER]
+        prompts = [asked.policy.encode(task.messages) for task in wave]
+        rows = _first(asked, wave, prompts, plan.samples)
+        for number in range(1, plan.rounds + 1):
+            resumed = _resumed(plan, asked, wave, prompts, rows, number)
+            rows = [old + new for old, new in zip(rows, resumed, strict=True)]
+        found += map(tuple, rows)
+    return tuple(found)
+
+
+def plain_sample(count: int, asked: Asked, tasks: Sequence[Task]) -> tuple[tuple[Candidate, ...], ...]:
+    """`count` answers of every task, none resumed, judged alike; they begin with the first of `critical_sample`."""
+    found: list[tuple[Candidate, ...]] = []
+    for start in range(0, len(tasks), TOGETHER):
+        wave = tasks[start : start + TOGETHER]
+        found += map(tuple, _first(asked, wave, [asked.policy.encode(task.messages) for task in wave], count))
+    return tuple(found)
 
 
 def seeds_of(plan: CriticalSampling, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
@@ -123,50 +142,71 @@ def chosen(candidates: Sequence[Candidate]) -> Candidate:
     return max(candidates, key=lambda candidate: (candidate.passes, candidate.values[-1]))
 
 
-def _resume(
+def _first(
+    asked: Asked, tasks: Sequence[Task], prompts: Sequence[tuple[int, ...]], count: int
+) -> list[list[Candidate]]:
+    places = [
+        Place(t, 0, len(prompt), 0, task, prompt, (), asked.limits.max_new_tokens, (number_of(task.task_id),))
+        for t, (task, prompt) in enumerate(zip(tasks, prompts, strict=True))
+    ]
+    written = continue_places(asked.policy, places, count, asked.limits.temperature, asked.seed).samples
+    return _judged(asked, tasks, prompts, [[(sample, 0) for sample in row] for row in written], 0)
+
+
+def _resumed(
     plan: CriticalSampling,
-    policy: Policy,
-    candidates: Sequence[Candidate],
-    prompt: tuple[int, ...],
-    stream: tuple[int, int],
-    limits: SampleLimits,
-    seed: int,
-) -> list[tuple[Sample, int]]:
-    """`samples` continuations of the seeds, dealt out in turn; each with its seed's tokens in front."""
-    seeds = seeds_of(plan, candidates)
-    made: list[tuple[Sample, int]] = []
-    for place, source in enumerate(seeds):
-        numbers = range(place, plan.samples, len(seeds))
-        if not numbers:
-            continue
-        own, cut = source.token_ids[: source.cut], source.cut
-        left = SampleLimits(limits.max_new_tokens - cut, limits.temperature)
-        request = SampleRequest((*prompt, *own), tuple((*stream, i) for i in numbers))
-        (row,) = policy.sample([request], left, seed)
-        made += [
-            (Sample((*own, *sample.token_ids), (*source.logprobs[:cut], *sample.logprobs), sample.stop), cut)
-            for sample in row
-        ]
-    return made
+    asked: Asked,
+    tasks: Sequence[Task],
+    prompts: Sequence[tuple[int, ...]],
+    rows: Sequence[list[Candidate]],
+    number: int,
+) -> list[list[Candidate]]:
+    """`samples` continuations of each task's seeds, dealt out evenly; each with its seed's tokens in front."""
+    sources: dict[int, list[tuple[Place, Candidate]]] = {}
+    for t, (task, prompt, row) in enumerate(zip(tasks, prompts, rows, strict=True)):
+        seeds = seeds_of(plan, row)
+        for k, source in enumerate(seeds):
+            kept = source.token_ids[: source.cut]
+            place = Place(
+                t, source.cut, len(prompt) + source.cut, len(source.token_ids), task, (*prompt, *kept), kept,
+                asked.limits.max_new_tokens - source.cut, (number_of(task.task_id), number, k),
+            )  # fmt: skip
+            sources.setdefault(len(range(k, plan.samples, len(seeds))), []).append((place, source))
+    made: list[list[tuple[Sample, int]]] = [[] for _ in tasks]
+    for count, several in sources.items():
+        places = [place for place, _ in several]
+        written = continue_places(asked.policy, places, count, asked.limits.temperature, asked.seed).samples
+        for (place, source), samples in zip(several, written, strict=True):
+            before = source.logprobs[: place.offset]
+            made[place.row] += [
+                (Sample((*place.written_ids, *s.token_ids), (*before, *s.logprobs), s.stop), place.offset)
+                for s in samples
+            ]
+    return _judged(asked, tasks, prompts, made, number)
 
 
 def _judged(
-    policy: TrainablePolicy,
-    critic: ValueCritic,
-    task: Task,
-    prompt: tuple[int, ...],
-    samples: Sequence[tuple[Sample, int]],
-    passes: Passes,
+    asked: Asked,
+    tasks: Sequence[Task],
+    prompts: Sequence[tuple[int, ...]],
+    rows: Sequence[Sequence[tuple[Sample, int]]],
     number: int,
-    limits: SampleLimits,
-) -> list[Candidate]:
-    """Tested and valued."""
-    texts = [policy.decode_text(sample.token_ids) for sample, _ in samples]
-    batch = tokenize((_group(task, prompt, [sample for sample, _ in samples], texts, limits, policy.version),))
-    values = values_along(_predict(policy, critic, batch), batch)
+) -> list[list[Candidate]]:
+    """Tested and valued; a sample comes with the number of tokens that it took from a seed."""
+    policy = asked.policy
+    texts = [[policy.decode_text(sample.token_ids) for sample, _ in row] for row in rows]
+    groups = tuple(
+        _group(str(t), task, prompt, [sample for sample, _ in row], said, asked.limits, policy.version)
+        for t, (task, prompt, row, said) in enumerate(zip(tasks, prompts, rows, texts, strict=True))
+    )
+    batch = tokenize(groups)
+    values = iter(values_along(_predict(policy, asked.critic, batch), batch))
     return [
-        Candidate(sample.token_ids, sample.logprobs, sample.stop, text, passes(task, text), own, number, kept)
-        for (sample, kept), text, own in zip(samples, texts, values, strict=True)
+        [
+            Candidate(s.token_ids, s.logprobs, s.stop, text, asked.passes(task, text), next(values), number, kept)
+            for (s, kept), text in zip(row, said, strict=True)
+        ]
+        for task, row, said in zip(tasks, rows, texts, strict=True)
     ]
 
 
@@ -180,28 +220,40 @@ def _predict(policy: TrainablePolicy, critic: ValueCritic, batch: TokenBatch) ->
     if critic.needs:
         with torch.no_grad():
             evidence = Evidence(HiddenStates(*policy.sampled_and_final_states(batch)))
-    return critic.predict(batch, told, evidence)
+    values = critic.predict(batch, told, evidence)
+    if not torch.equal(values.mask & batch.sampled_mask, batch.sampled_mask):
+        raise CannotRepair(
+            f"{type(critic).__name__} says nothing about an answer before its outcome is known: critical sampling takes"
+            " a critic that learns to value prefixes, such as scalar, success or outcome_classes"
+        )
+    return values
 
 
 def values_along(values: ValuePrediction, batch: TokenBatch) -> list[tuple[float, ...]]:
     """The value after 0, 1, … and all of each row's sampled tokens: those before each token, and the bootstrap."""
     made = []
     for row in range(batch.rows):
-        before: Float[Tensor, n] = values.mean[row][batch.sampled_mask[row]]
+        before = values.mean[row][batch.sampled_mask[row]]
         made.append((*before.tolist(), float(values.bootstrap[row])))
     return made
 
 
 def _group(
-    task: Task, prompt: tuple[int, ...], samples: list[Sample], texts: list[str], limits: SampleLimits, version: int
+    key: str,
+    task: Task,
+    prompt: tuple[int, ...],
+    samples: list[Sample],
+    texts: list[str],
+    limits: SampleLimits,
+    version: int,
 ) -> Group:
     context = ContextTurn(task.messages[-1], prompt)
     rows = tuple(
         Trajectory(
-            str(i), str(i), task.task_id, "0", "policy",
+            f"{key}/{i}", f"{key}/{i}", task.task_id, key, "policy",
             (context, SampledTurn(Message("assistant", text), s.token_ids, s.logprobs, limits.temperature, version)),
             s.stop,
         )
         for i, (s, text) in enumerate(zip(samples, texts, strict=True))
     )  # fmt: skip
-    return Group("0", task, rows)
+    return Group(key, task, rows)

@@ -1,13 +1,14 @@
 """Episodes turn by turn: all rows of a wave write a turn together, are judged together, and are answered together."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from critica.curricula.base import Request
 from critica.policies.base import Conversing, Policy, PromptTooLong, Sample, SampleLimits, SampleRequest
 from critica.records.supervision import Reward, Scored
 from critica.records.words import EMPTY, ContextTurn, Message, SampledTurn, StopReason, Task, Trajectory
 from critica.rollout.protocol import Move, Over, Say, Scene, Seen, Table, Turns
+from critica.rollout.relabel import logprobs_of, spelled
 
 Judge = Callable[[Sequence["Row"]], list[Reward]]  # what is told about the turn that each of these rows just wrote
 
@@ -80,7 +81,7 @@ def play(
     message that does not fit ends its episode at the token limit.
     """
     places = [(slot, task, i) for slot, task in tasks for i in range(request.samples_per_prompt)]
-    rows = [Row(task, (request.step, slot, i)) for slot, task, i in places]
+    rows = [Row(task, (request.step, slot, i), role=turns.role) for slot, task, i in places]
     for row in rows:
         messages = turns.opening(row.task, row.stream)
         row.turns.append(ContextTurn(messages[-1], policy.encode(messages)))
@@ -103,6 +104,9 @@ def play(
 
 def write_turn(policy: Conversing, rows: Sequence[Row], limits: SampleLimits, seed: int, turns: Turns) -> None:
     """One turn of every row. Rows of a slot that stand at the same tokens share their keys and values."""
+    rows = dictate(policy, rows, limits, turns)
+    if not rows:
+        return
     together: dict[tuple[int, tuple[int, ...]], list[Row]] = {}
     for row in rows:
         together.setdefault((row.stream[1], row.ids), []).append(row)
@@ -124,6 +128,39 @@ def write_turn(policy: Conversing, rows: Sequence[Row], limits: SampleLimits, se
             )
             row.told.append(None)
             row.stop = one.stop
+
+
+def dictate(policy: Conversing, rows: Sequence[Row], limits: SampleLimits, turns: Turns) -> list[Row]:
+    """Give the rows whose turn is dictated that turn, with the policy's own log-probs of it; the others are returned.
+
+    Raises `PromptTooLong` if it does not fit into the context, ValueError if it is longer than a turn may be.
+    """
+    texts = [turns.dictated(row.seen) for row in rows]
+    given = [(row, text) for row, text in zip(rows, texts, strict=True) if text]
+    if not given:
+        return list(rows)
+    for row, text in given:
+        ids, stop = spelled(policy, text), StopReason.END_OF_TEXT
+        if len(ids) > limits.max_new_tokens:
+            if not turns.cuts:
+                raise ValueError(
+                    f"the answer of task {row.task.task_id!r} has {len(ids)} tokens with its end, and at most"
+                    f" {limits.max_new_tokens} may be learned: raise sampling.max_new_tokens, or set protocol.cut=true"
+                )
+            ids, stop = ids[: limits.max_new_tokens], StopReason.TOKEN_LIMIT
+            text = policy.decode_text(ids)
+        if len(row.ids) + len(ids) > policy.context_length:
+            raise PromptTooLong(len(row.ids), len(ids), policy.context_length, row.task.task_id)
+        blank = (0.0,) * len(ids)
+        row.turns.append(SampledTurn(Message("assistant", text), ids, blank, limits.temperature, policy.version))
+        row.told.append(None)
+        row.stop = stop
+    read = logprobs_of(policy, [row.last_turn("") for row, _ in given])
+    for (row, _), found in zip(given, read, strict=True):
+        turn = row.turns[-1]
+        assert isinstance(turn, SampledTurn)
+        row.turns[-1] = replace(turn, behavior_logprobs=found)
+    return [row for row, text in zip(rows, texts, strict=True) if not text]
 
 
 def within(sample: Sample, room: int) -> Sample:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from critica.curricula.base import Curriculum, Request
 from critica.functional.random import stream_key
@@ -9,8 +10,8 @@ from critica.policies.base import Policy
 from critica.records.arrays import Metric, merge_metrics
 from critica.records.journal import Journal, NoJournal
 from critica.records.run import LedgerEntry, LedgerState
-from critica.records.supervision import Failed, Reward, Scale, Scored, Verdict, by_trajectory, together
-from critica.records.words import EMPTY, Group, StopReason, Task, Trajectory
+from critica.records.supervision import Failed, Reward, Scale, Scored, by_trajectory, together
+from critica.records.words import EMPTY, Group, StopReason, Task, Trajectory, label_of
 from critica.rewards.base import FailurePolicy, RewardFailures, RewardSource, ScoreRequest, scales_of
 from critica.rewards.correction_base import LiveCorrection, Said, Uncorrected, with_shares
 from critica.rewards.noise_base import NoiseModel
@@ -21,7 +22,7 @@ from critica.rollout.control import Control, Unhindered
 from critica.rollout.hints import hints
 from critica.rollout.protocol import Turns
 from critica.rollout.samples import Want, made_group, sample, trajectory_name
-from critica.rollout.settle import Played, episode_reports, episodes, label_of
+from critica.rollout.settle import Played, episode_reports, episodes
 from critica.rollout.spans import token_spans
 
 
@@ -228,9 +229,6 @@ def score(
     verdicts = ask(supervision.source, items, supervision.journal, step)
     told: dict[str, list[Reward]] = {trajectory.trajectory_id: [] for _, trajectory in pairs}
 
-    def asker(source: RewardSource, questions: Sequence[ScoreRequest]) -> list[Verdict]:
-        return ask(source, questions, supervision.journal, step, "gold")
-
     for j, scale in enumerate(scales_of(supervision.source)):
         rewards = [
             Reward(
@@ -247,6 +245,8 @@ def score(
             for reward in supervision.noise.tamper(rewards, groups, step, seed, scale.low, scale.high)
         ]
         low, high = supervision.noise.reach(scale.low, scale.high)
+        role = "gold" if not j else f"gold of {scale.name}"  # objectives may have golds of one name
+        asker = partial(ask, journal=supervision.journal, step=step, role=role)
         said = Said(rewards, groups, Scale(scale.name, low, high), step, seed, asker)
         for reward in supervision.correction.correct(said):
             told[reward.trajectory_id].append(reward)

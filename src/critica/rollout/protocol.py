@@ -109,7 +109,8 @@ class Worth:
 class Relabeled:
     """Tokens of an episode to be learned from under another context, as a further row beside its first scene.
 
-    The log-probs of these tokens are read anew under `messages`. `values` gives one number for each objective.
+    The log-probs of these tokens are read anew under `messages`. `values` gives one number for each objective. Without
+    `token_ids` it is a text that the policy did not write: it is encoded, and ended.
     """
 
     messages: tuple[Message, ...]
@@ -137,13 +138,19 @@ class Table:
 class Turns(ABC):
     """A live protocol. It has no memory beside what it is shown: a step done again goes the same way."""
 
+    role: str = "policy"  # of the first scene
     turn_tokens: int = 0  # of each turn at most; 0: as many as the task's answers may have
     episode_tokens: int = 0  # sampled tokens of one scene at most; 0: no other limit than the turns'
+    cuts: bool = False  # whether a dictated turn that is too long ends at the limit; else it is refused
     further_objectives: tuple[str, ...] = ()  # what scenes are told about beside the source's own
 
     @abstractmethod
     def opening(self, task: Task, stream: tuple[int, int, int]) -> tuple[Message, ...]:
         """The messages that the first turn answers. Siblings share them."""
+
+    def dictated(self, seen: Seen) -> str:
+        """The turn that this episode is given in place of one that the policy writes; empty: the policy writes it."""
+        return ""
 
     @abstractmethod
     def asks(self, seen: Seen) -> bool:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import torch
 
-from critica.functional.logprobs import token_logprobs
-from critica.policies.base import Conversing, TrainablePolicy
+from critica.policies.base import Conversing, TrainablePolicy, WritingPolicy
 from critica.policies.batching import microbatches
+from critica.policies.scoring import logprobs_of as logprobs_from
 from critica.records.arrays import scatter_sampled
 from critica.records.supervision import Reward
 from critica.records.words import ContextTurn, Group, Message, SampledTurn, Task, Trajectory
@@ -28,12 +28,10 @@ def reread(
     """
     made = []
     for shell, one, told in shells:
-        opening = policy.encode(one.messages)
-        if len(opening) + len(one.token_ids) > policy.context_length:
+        opening, ids = policy.encode(one.messages), one.token_ids or spelled(policy, one.text)
+        if len(opening) + len(ids) > policy.context_length:
             continue
-        written = SampledTurn(
-            Message("assistant", one.text), one.token_ids, (0.0,) * len(one.token_ids), temperature, policy.version
-        )
+        written = SampledTurn(Message("assistant", one.text), ids, (0.0,) * len(ids), temperature, policy.version)
         made.append((replace(shell, turns=(ContextTurn(one.messages[-1], opening), written)), told))
     if not made:
         return []
@@ -42,6 +40,13 @@ def reread(
         (replace(t, turns=(t.turns[0], replace(t.turns[1], behavior_logprobs=found))), told)
         for (t, told), found in zip(made, scores, strict=True)
     ]
+
+
+def spelled(policy: Conversing, text: str) -> tuple[int, ...]:
+    """A text that the policy did not write, and its end, as tokens. Raises TypeError for one that knows no ends."""
+    if not isinstance(policy, WritingPolicy):
+        raise TypeError(f"texts of others are learned by policies that know what ends one, not {type(policy).__name__}")
+    return (*policy.encode_text(text), *policy.end_ids[:1])
 
 
 @torch.no_grad()
@@ -57,7 +62,7 @@ def logprobs_of(policy: Conversing, rows: Sequence[Trajectory]) -> list[tuple[fl
     for some in microbatches(batch, torch.arange(batch.rows), TOKENS):
         piece = batch.select(some)
         mask = piece.sampled_mask
-        logits = policy.logits(policy.sampled_states(piece))
-        flat = token_logprobs(logits, piece.token_ids[mask], piece.temperature[mask])
+        states = policy.sampled_states(piece)
+        flat = logprobs_from(policy, states, piece.token_ids[mask], piece.temperature[mask])
         grid[some, : mask.shape[1]] = scatter_sampled(flat, mask).double()
     return [tuple(grid[n, batch.sampled_mask[n]].tolist()) for n in range(batch.rows)]

@@ -1,5 +1,6 @@
 """From finished episodes to groups and rewards: one trajectory per scene, siblings by the label of their scene."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from critica.policies.base import Policy
 from critica.records.arrays import Metric
 from critica.records.journal import Journal
 from critica.records.supervision import Correction, Outcome, Reward, Scored, SpanScore, Tampering
-from critica.records.words import EMPTY, Group, SampledTurn, StopReason, Task, Trajectory
+from critica.records.words import EMPTY, Group, SampledTurn, StopReason, Task, Trajectory, label_of
 from critica.rollout.episode import Row, conversing, play
 from critica.rollout.protocol import Relabeled, Scene, Seen, Table, Turns, Worth
 from critica.rollout.relabel import reread
@@ -25,11 +26,6 @@ class Played:
     told: list[Told]
     further: tuple[tuple[Group, list[Told]], ...]
     seen: tuple[Seen, ...]
-
-
-def label_of(trajectory_id: str) -> str:
-    """The label of a trajectory's scene: empty for an episode's first one."""
-    return trajectory_id.partition("@")[2]
 
 
 def episodes(
@@ -184,7 +180,7 @@ def rewards_of(
                 EMPTY if j else {**verdicts, **scene.notes},
                 () if j else spans_of(scene, told.shares),
                 Tampering("+".join(noises), clean[j], clean[j] != said[j]) if noises else None,
-                0.0 if j else sum(one.cost for one in scene.told if one is not None),
+                0.0 if j else math.fsum(one.cost for one in scene.told if one is not None),
                 Correction("+".join(rules), said[j]) if rules else None,
             )
         )

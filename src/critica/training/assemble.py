@@ -17,7 +17,6 @@ from critica.policies.population import Population
 from critica.recipes.base import Recipe
 from critica.records.evidence import Continuations, ProximalLogprobs, Snapshots
 from critica.records.protocols import Forecasts
-from critica.records.views import ViewSpec
 from critica.rewards.base import RewardSource, scales_of, scope_of
 from critica.rewards.correction_base import Uncorrected
 from critica.rewards.each_objective import live_correction
@@ -39,6 +38,7 @@ from critica.training.replay_ratio import live_replay
 from critica.training.rereading import refuse_unreadable
 from critica.training.state import TrainingState
 from critica.training.streams import seed_step
+from critica.training.view_costs import views_declared
 from critica.updaters.evolution import EvolutionStrategy
 from critica.updaters.gradient import Adam
 
@@ -77,11 +77,6 @@ def evidence_needed(recipe: Recipe, critic: ValueCritic) -> frozenset[type]:
     gradient = isinstance(recipe.learner.policy, Adam)
     learned = recipe.objective.needs | center if gradient else frozenset()
     return critic.needs | recipe.advantage.needs | recipe.placement.needs | learned
-
-
-def views_declared(recipe: Recipe) -> tuple[ViewSpec, ...]:
-    """Every other reading of the tokens that a part wants, once."""
-    return tuple(dict.fromkeys((*recipe.advantage.views, *recipe.objective.views)))
 
 
 def assemble(recipe: Recipe) -> Assembly:

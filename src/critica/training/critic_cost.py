@@ -17,7 +17,9 @@ from critica.critics.combine import Around
 from critica.critics.combine import body_of as body_of_part
 from critica.critics.counted import GroupMean, LeaveOneOut, NoBaseline
 from critica.critics.fused_value import FusedValue
+from critica.critics.greedy_answer import GreedyAnswer
 from critica.critics.hista import HiddenNeighbors
+from critica.critics.length_weighted import LengthWeighted
 from critica.critics.monte_carlo import MonteCarloRollouts
 from critica.critics.numca import NumberSets
 from critica.critics.posterior import BetaPosterior
@@ -29,6 +31,7 @@ from critica.policies.shape import ModelShape, read_shape
 from critica.recipes.base import Recipe
 from critica.training.copies_cost import copies_of
 
+WRITING = (MonteCarloRollouts, GreedyAnswer)  # they cost what the policy writes for them
 FEATURES = 257  # of a prompt's text, in prompt_value
 MOVE = 100.0  # operations of one move of a small game, about
 TASK_BYTES, RECORD_BYTES = 60, 4 * FEATURES + 200  # of a task's tally; of a prompt kept with its text and features
@@ -116,6 +119,7 @@ COUNTS: Mapping[type, Callable[[Any, Workload, ModelShape], float]] = MappingPro
         NoBaseline: _nothing,
         GroupMean: _means,
         LeaveOneOut: _means,
+        LengthWeighted: _means,
         BetaPosterior: _means,
         PrefixTree: _prefixes,
         NumberSets: _numbers,
@@ -144,6 +148,8 @@ def kept_bytes(part: CriticPart) -> float:
 
 def sampled_tokens(part: CriticPart, load: Workload) -> int:
     """Tokens written for the critic alone: at most, from each distinct node to the longest answer."""
+    if isinstance(part, GreedyAnswer):
+        return load.prompts * load.answer_tokens
     if not isinstance(part, MonteCarloRollouts):
         return 0
     reach = -(-load.answer_tokens // part.gap_tokens)
@@ -197,7 +203,7 @@ def critic_cost(recipe: Recipe, shape: ModelShape, answer_tokens: int) -> Critic
     per_token = forward_flop(product, shape, 1, length)
     forward += counted + sampled * per_token
     known = all(
-        type(leaf) in COUNTS or isinstance(leaf, MonteCarloRollouts) or any(holdings(leaf)) or copies is not None
+        type(leaf) in COUNTS or isinstance(leaf, WRITING) or any(holdings(leaf)) or copies is not None
         for leaf, copies in zip(leaves, found, strict=True)
     )
     # Sampling reads every row once, and so does each epoch, whose backward pass is worth two.

@@ -87,7 +87,7 @@ class Evolution:
             for member, score in told:
                 if score:
                     total.add_(self._noise(place, step, member), alpha=score)
-            new = weight + total.mul_(rate)
+            new = on_grid(weight + total.mul_(rate), self._grids[place])
             if self._start:
                 offset = self.settings.anchor.pulled(new.sub_(self._start[place]), self.settings.learning_rate)
                 away += float(offset.double().square().sum())

@@ -1,6 +1,8 @@
 """The learner: owns every optimizer, cuts the batch to fit memory, and reduces losses over the whole step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 import torch
@@ -11,10 +13,11 @@ from critica.curricula.base import Stage
 from critica.functional.logprobs import logprobs_and_entropies
 from critica.functional.random import torch_generator
 from critica.functional.reduce import denominator
-from critica.objectives.base import Objective, TokenScores
+from critica.objectives.base import InnerStates, Laws, Objective, TokenScores
 from critica.policies.base import TrainablePolicy
 from critica.policies.batching import microbatches
 from critica.policies.kept import KeptStates
+from critica.policies.scoring import scores_of
 from critica.records.arrays import Metric, RewardBatch, TokenBatch, merge_metrics, scatter_sampled
 from critica.records.checks import NonFiniteNumbers
 from critica.records.evidence import ProximalLogprobs
@@ -23,6 +26,9 @@ from critica.training.lesson import Denominators, Lesson, score_metrics
 from critica.training.optimizer import Optimizer
 from critica.training.plasticity import EVERY, plasticity
 from critica.training.replay_ratio import FixedPasses, ReplayRatio
+
+Inner = Mapping[float, InnerStates]
+NOTHING_INNER: Inner = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class Learner:
         replay: ReplayRatio | None = None,
         author: CriticLearner | None = None,
     ) -> None:
+        if objective.couples_rows and objective.depths:
+            raise ValueError("an objective that couples rows reads log-probs alone: take its layer penalties out")
         self.kept, self.author = kept or KeptStates(), author
         self.replay = replay or FixedPasses(schedule.critic_epochs)
         self.policy, self.critic, self.objective = policy, critic, objective
@@ -128,10 +136,10 @@ class Learner:
         apart = learns and self.objective.couples_rows and len(pieces) > 1
         pull = self._pull(lesson, rows, counts, reports) if apart else None
         for which, part in pieces:
-            states = self._policy_states(part.batch, with_gradient=learns)
+            states, inner = self._policy_states(part.batch, with_gradient=learns)
             losses: list[Tensor] = []
             if learns:
-                scores = self._scores(part, states)
+                scores = self._scores(part, states, inner)
                 reports += score_metrics(scores, part)
                 if pull is not None:
                     losses.append((pull[which, : part.batch.token_ids.shape[1]] * scores.policy_logprobs).sum())
@@ -168,7 +176,7 @@ class Learner:
         proximal, entropies = logprobs.clone(), logprobs.clone()
         for which, part in self._cut(lesson, rows):
             with torch.no_grad():
-                scores = self._scores(part, self._policy_states(part.batch, with_gradient=False))
+                scores = self._scores(part, self._policy_states(part.batch, with_gradient=False)[0])
             width = part.batch.token_ids.shape[1]
             logprobs[which, :width] = scores.policy_logprobs.to(logprobs.dtype)
             proximal[which, :width] = scores.proximal_logprobs.to(logprobs.dtype)
@@ -206,21 +214,34 @@ class Learner:
         place[rows] = torch.arange(len(rows))
         return [(place[piece], lesson.select(piece)) for piece in pieces]
 
-    def _policy_states(self, batch: TokenBatch, with_gradient: bool) -> Tensor:
-        """The policy's states before each sampled token: those that `observe` kept, or a new forward pass."""
-        kept = self.kept.take(batch)
-        if kept is not None:
-            return kept if with_gradient else kept.detach()
-        with torch.set_grad_enabled(with_gradient):
-            return self.policy.sampled_states(batch)
+    def _policy_states(self, batch: TokenBatch, with_gradient: bool) -> tuple[Tensor, Inner]:
+        """The policy's states before each sampled token: those that `observe` kept, or a new forward pass.
 
-    def _scores(self, part: Lesson, states: Tensor) -> TokenScores:
+        An objective that reads inner layers gets those too; they are never kept.
+        """
+        kept, depths = self.kept.take(batch), self.objective.depths
+        if depths and with_gradient:
+            states, inner = self.policy.sampled_and_inner_states(batch, depths)
+            final = states.detach()
+            found = {d: InnerStates(at, final, self.policy.logits) for d, at in zip(depths, inner, strict=True)}
+            return states, found
+        if kept is not None:
+            return kept if with_gradient else kept.detach(), {}
+        with torch.set_grad_enabled(with_gradient):
+            return self.policy.sampled_states(batch), {}
+
+    def _scores(self, part: Lesson, states: Tensor, inner: Inner = NOTHING_INNER) -> TokenScores:
         mask = part.batch.sampled_mask
-        logits = self.policy.logits(states)
-        flat, entropy = logprobs_and_entropies(logits, part.batch.token_ids[mask], part.batch.temperature[mask])
+        tokens, heat = part.batch.token_ids[mask], part.batch.temperature[mask]
+        if self.objective.needs_logits:
+            logits = self.policy.logits(states)
+            flat, entropy = logprobs_and_entropies(logits, tokens, heat)
+        else:
+            logits = states.new_zeros(0, 0)
+            flat, entropy = scores_of(self.policy, states, tokens, heat)
         logprobs = scatter_sampled(flat, mask)
         entropies = scatter_sampled(entropy if self.objective.needs_entropy_gradient else entropy.detach(), mask)
         proximal = logprobs.detach()
         if ProximalLogprobs in part.evidence:
             proximal = part.evidence[ProximalLogprobs].logprobs
-        return TokenScores(logprobs, proximal, entropies, logits if self.objective.needs_logits else logits[:0])
+        return TokenScores(logprobs, proximal, entropies, logits, inner, Laws(states, self.policy.logits))

@@ -1,15 +1,14 @@
 """Compute what the parts declared that they need, nothing else."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from critica.environments.base import Environment
-from critica.functional.logprobs import token_logprobs
 from critica.policies.base import TrainablePolicy
 from critica.policies.batching import microbatches
 from critica.policies.kept import KeptStates
+from critica.policies.scoring import logprobs_of
 from critica.records.arrays import TokenBatch, scatter_sampled
 from critica.records.evidence import (
     Continuations,
@@ -24,9 +23,9 @@ from critica.records.evidence import (
     Views,
 )
 from critica.records.protocols import Continues, Restorable
-from critica.records.views import AnotherContext, AnotherLayer, ViewSpec
-from critica.records.words import ContextTurn, Group
-from critica.rollout.tokenize import tokenize
+from critica.records.views import AnotherLayer, FrozenReference, ViewSpec
+from critica.records.words import Group
+from critica.training.rereading import reread
 
 SUPPLIED = frozenset({HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups, Continuations, Snapshots, Views})
 
@@ -78,7 +77,8 @@ class Observer:
         self.needs = needs
         self.tokens = tokens_per_microbatch
         self.kept = KeptStates()
-        self.reference = policy.frozen_copy() if ReferenceLogprobs in needs else None
+        looked_at = any(isinstance(spec, FrozenReference) for spec in views)
+        self.reference = policy.frozen_copy() if ReferenceLogprobs in needs or looked_at else None
 
     @torch.no_grad()
     def observe(self, groups: tuple[Group, ...], batch: TokenBatch, continues: Continues | None = None) -> Evidence:
@@ -94,20 +94,26 @@ class Observer:
             items.append(Groups(groups))
         if HiddenStates in self.needs or ProximalLogprobs in self.needs:
             items += self._read_policy(batch)
-        if self.reference is not None:
+        if self.reference is not None and ReferenceLogprobs in self.needs:
             items.append(ReferenceLogprobs("initial", self._logprobs(self.reference, batch)))
         if Views in self.needs or self.views:
             others = (("reference", self.reference),) if self.reference is not None and self.teachers else ()
-            held = [self._view(name, model, batch, batch) for name, model in (*self.teachers, *others)]
+            held = [self._view(name, model, batch) for name, model in (*self.teachers, *others)]
             items.append(Views((*held, *(self._declared(spec, groups, batch) for spec in self.views))))
         return Evidence(*items)
 
     def _declared(self, spec: ViewSpec, groups: tuple[Group, ...], batch: TokenBatch) -> View:
         """The policy's own other reading of these tokens."""
+        if isinstance(spec, FrozenReference):
+            assert self.reference is not None
+            return self._view(spec.name, self.reference, batch)
         if isinstance(spec, AnotherLayer):
-            return self._view(spec.name, self.policy, batch, batch, spec.layer)
-        other = tokenize(in_another_context(groups, spec, self.policy))
-        return self._view(spec.name, self.policy, other, batch)
+            return self._view(spec.name, self.policy, batch, spec.depth)
+        read = reread(groups, batch, spec, self.policy)
+        if read is None:
+            nothing = batch.behavior_logprobs.new_zeros(0, self.policy.width)
+            return View(spec.name, nothing, batch.sampled_mask & False, self.policy.logits)
+        return View(spec.name, self._states(self.policy, read.batch)[read.order], read.covers, self.policy.logits)
 
     def _read_policy(self, batch: TokenBatch) -> list[EvidenceItem]:
         states = batch.behavior_logprobs.new_zeros(int(batch.sampled_mask.sum()), self.policy.width)
@@ -134,17 +140,19 @@ class Observer:
             items.append(ProximalLogprobs(logprobs))
         return items
 
-    def _view(
-        self, name: str, model: TrainablePolicy, read: TokenBatch, batch: TokenBatch, layer: int | None = None
-    ) -> View:
-        """The states before the sampled tokens of `read`, placed where `batch` has these tokens."""
-        found = batch.behavior_logprobs.new_zeros(int(batch.sampled_mask.sum()), model.width)
+    def _view(self, name: str, model: TrainablePolicy, batch: TokenBatch, depth: float = 1.0) -> View:
+        """This model's reading of every sampled token."""
+        return View(name, self._states(model, batch, depth), batch.sampled_mask, model.logits)
+
+    def _states(self, model: TrainablePolicy, read: TokenBatch, depth: float = 1.0) -> torch.Tensor:
+        """The states before the sampled tokens of `read`, row-major, `depth` of the way up."""
+        found = read.behavior_logprobs.new_zeros(int(read.sampled_mask.sum()), model.width)
         row_of = read.sampled_mask.nonzero()[:, 0]
         for rows in microbatches(read, torch.arange(read.rows), self.tokens):
             piece = read.select(rows)
-            states = model.sampled_states(piece) if layer is None else model.layer_states(piece, layer)
+            states = model.sampled_states(piece) if depth == 1.0 else model.layer_states(piece, depth)
             found[torch.isin(row_of, rows)] = states.to(found.dtype)
-        return View(name, scatter_sampled(found, batch.sampled_mask), model.logits)
+        return found
 
     def _logprobs(self, policy: TrainablePolicy, batch: TokenBatch) -> torch.Tensor:
         logprobs = torch.zeros_like(batch.behavior_logprobs)
@@ -167,19 +175,8 @@ class Observer:
 def score(policy: TrainablePolicy, batch: TokenBatch, states: torch.Tensor) -> torch.Tensor:
     """Log-probs of the sampled tokens on the grid [N T], zero elsewhere."""
     mask = batch.sampled_mask
-    flat = token_logprobs(policy.logits(states), batch.token_ids[mask], batch.temperature[mask])
+    flat = logprobs_of(policy, states, batch.token_ids[mask], batch.temperature[mask])
     return scatter_sampled(flat, mask).to(batch.behavior_logprobs.dtype)
-
-
-def in_another_context(groups: tuple[Group, ...], spec: AnotherContext, policy: TrainablePolicy) -> tuple[Group, ...]:
-    """The same answers after the prompt that `spec` makes of each task; what came between their turns stays."""
-    made = []
-    for group in groups:
-        messages = spec.messages(group.task)
-        opening = ContextTurn(messages[-1], policy.encode(messages))
-        rows = tuple(replace(one, turns=(opening, *one.turns[1:])) for one in group.trajectories)
-        made.append(replace(group, trajectories=rows))
-    return tuple(made)
 
 
 def refuse_twins(views: tuple[ViewSpec, ...]) -> None:

@@ -6,12 +6,15 @@ from critica.critics.bodies import OwnBody, SharedTrunk, SmallModel
 from critica.critics.combine import body_of as body_of_part
 from critica.critics.language import StatedValue
 from critica.critics.sizes import head_parameters, holdings, law_numbers
+from critica.curricula.growing import GrowingGroups
 from critica.objectives.policy_loss import PolicyLoss
 from critica.policies.shape import ModelShape, read_shape
 from critica.recipes.base import Recipe
 from critica.records.evidence import ReferenceLogprobs
+from critica.records.views import FrozenReference
 from critica.training.critic_cost import CriticCost, critic_cost, describe_cost
 from critica.training.rates import with_rates
+from critica.training.view_costs import view_bytes, view_remarks
 from critica.updaters.evolution import EvolutionStrategy
 from critica.updaters.gradient import Adam
 
@@ -57,14 +60,16 @@ def plan(recipe: Recipe) -> Plan:
     learning = recipe.steps - (recipe.learner.critic_warmup_steps if body else 0)
     gradients = isinstance(recipe.learner.policy, Adam) and recipe.curriculum.learns
     needs = (recipe.objective.needs if gradients else frozenset()) | recipe.placement.needs
-    copies = 1 + (ReferenceLogprobs in needs)
+    frozen = gradients and any(isinstance(spec, FrozenReference) for spec in recipe.objective.views)
+    copies = 1 + (ReferenceLogprobs in needs or frozen)
     moved = trained_parameters(recipe, shape)
     kept, update = (0, 3 * moved) if gradients else evolving(recipe, shape, moved)
     tokens = min(recipe.learner.tokens_per_microbatch, rows * (answer + shape.typical_prompt_tokens))
     own = isinstance(body_of(recipe), OwnBody | SmallModel)
-    longest = answer + shape.typical_prompt_tokens
+    longest = answer * recipe.protocol.longest + shape.typical_prompt_tokens
     epochs = recipe.learner.critic_epochs * recipe.learner.replay.most
     passes = 2 if own and epochs * recipe.learner.updates_per_epoch == 1 else 1
+    reads = passes * (gradients or body > 0 or bool(needs))
     return Plan(
         policy_parameters=shape.parameters,
         critic_parameters=body,
@@ -76,14 +81,15 @@ def plan(recipe: Recipe) -> Plan:
         critic_updates=round(recipe.steps * (epochs if own else recipe.learner.policy_epochs)
                              * recipe.learner.updates_per_epoch) if body else 0,
         longest_answer_tokens=answer,
-        sampled_tokens_at_most=rows * answer * recipe.steps,
+        sampled_tokens_at_most=rows * answer * recipe.protocol.longest * recipe.steps,
         weights_mib=4 * (shape.parameters * copies + kept + body) / MIB,
         optimizer_mib=4 * (update + 3 * body) / MIB,
-        activations_mib=(passes * shape.activation_bytes(tokens, longest) * (gradients or body > 0 or bool(needs))
-                         + law_bytes(recipe, rows * longest)) / MIB,
+        activations_mib=(reads * shape.activation_bytes(tokens, longest, recipe.objective.needs_logits)
+                         + law_bytes(recipe, rows * longest)
+                         + view_bytes(recipe, rows * answer, shape.width)) / MIB,
         cache_mib=shape.cache_bytes(at_once(recipe), longest) / MIB,
         critic_cost=critic_cost(recipe, shape, answer),
-        remarks=tuple(remarks(recipe, updates, bool(body))),
+        remarks=(*remarks(recipe, updates, bool(body)), *view_remarks(recipe, rows, answer, shape.width)),
     )  # fmt: skip
 
 
@@ -156,6 +162,9 @@ def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:
     if recipe.budget.idle(sampling.prompts_per_step, sampling.samples_per_prompt):
         said.append("the budget is idle: it has no sample to move from one prompt to another")
     said += recipe.idle_corrections()
+    prompts, samples = sampling.prompts_per_step, sampling.samples_per_prompt
+    if isinstance(recipe.curriculum, GrowingGroups) and recipe.curriculum.most_samples(prompts, samples) == samples:
+        said.append(f"the groups never grow: {prompts} prompts a step cannot be halved; set sampling.prompts_per_step=16")
     if recipe.checkpoint.every > recipe.steps:
         said.append("checkpoint.every exceeds the steps: only the start and the end are saved")
     if learner.critic_warmup_steps >= recipe.steps:
@@ -184,7 +193,7 @@ def spread_of(recipe: Recipe) -> str:
     """samples_per_prompt, and what a budget makes of it."""
     mean = recipe.sampling.samples_per_prompt
     fewest, most = recipe.budget.bounds(mean)
-    grown = recipe.curriculum.most_samples(mean)
+    grown = recipe.curriculum.most_samples(recipe.sampling.prompts_per_step, mean)
     if grown > mean:
         return f"{mean}, growing to at most {grown} as prompts fall"
     if fewest == most:

@@ -9,6 +9,7 @@ from typing import Protocol, TextIO, runtime_checkable
 
 from critica.records.run import StepRecord
 
+ALIKE_STEPS = 3  # so many first steps without a difference between answers are worth a word
 LIVE_PATIENCE, LOG_PATIENCE = 2.0, 30.0  # seconds without a word before a long step is explained
 
 
@@ -69,6 +70,7 @@ class Lines:
         self.start = time.monotonic()
         self.spoke = self.start
         self._begun = False
+        self._alike = 0
         self.tokens = 0.0
         self._done = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -91,6 +93,7 @@ class Lines:
         """Say where the run is, if it is time to."""
         values = {metric.name: metric.value for metric in record.metrics}
         self.tokens += sum(metric.total for metric in record.metrics if metric.name == "tokens/sampled")
+        self._warn(record.step, values)
         now = time.monotonic()
         if self._begun and now - self.spoke < self.pause and record.step < self.steps:
             return
@@ -102,6 +105,17 @@ class Lines:
             f"step {record.step}/{self.steps}  eta {clock(left)}  {describe(values)}  {self.tokens / spent:,.0f} tok/s"
         )
         self._say(line)
+
+    def _warn(self, step: int, values: Mapping[str, float]) -> None:
+        """Say once, early, that all answers of every step so far were told the same: nothing can be learned from it."""
+        self._alike += values.get("reward/told_std") == 0
+        if self._alike == step == ALIKE_STEPS < self.steps:
+            told = f"{values.get('reward/told', math.nan):.3f}"
+            self._say(
+                f"warning: every answer of the first {step} steps was told {told}: where no two are told apart there is"
+                " nothing to learn from; ask easier tasks, or train a policy that succeeds now and then"
+                + ("\n" if self.live else "")
+            )
 
     def _say(self, line: str) -> None:
         self.spoke = time.monotonic()

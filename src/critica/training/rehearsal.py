@@ -147,7 +147,7 @@ def invented_update(assembly: Assembly, recipe: Recipe, groups: tuple[Group, ...
     rewards = tuple(
         Reward(scale.name, name, Scored(scale.high if up else scale.low))
         for name, up in zip(batch.trajectory_ids, odd, strict=True)
-        for scale in scales_of(source)
+        for scale in recipe.protocol.reach(scales_of(source))
     )
     evidence = state.observer.observe(groups, batch, Invented())
     told = place(rewards, batch, evidence, recipe.placement, source)
