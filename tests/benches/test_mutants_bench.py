@@ -54,6 +54,7 @@ def test_the_nearest_tests_are_those_that_import_a_module(root):
     assert "tests/objectives/test_surrogates.py" in nearest_tests("functional/ratios.py", root) + nearest_tests(
         "objectives/surrogates.py", root
     )
+    assert all("/objectives/" in file for file in nearest_tests("objectives/penalties.py", root))
     assert digest_of("functional/ratios.py", near, root) != digest_of("functional/groups.py", near, root)
 
 

@@ -78,6 +78,24 @@ def test_a_tied_head_collects_both_gradients():
     torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_gradients_may_be_added_where_they_belong(dtype):
+    """Two backward passes over a tied table: the same sum, whoever adds it up."""
+    leaves, ids, pulls = world(dtype, bias=False)
+    before, heat = torch.randint(V, (S,), generator=torch.Generator().manual_seed(2)), torch.ones(S)
+    tables = [leaves[1].detach().clone().requires_grad_() for _ in range(2)]
+    for into_grad, table in enumerate(tables):
+        for pull in pulls:
+            states = table[before].tanh()
+            found = head_logprobs(states, table, None, ids, heat, 4, into_grad=bool(into_grad))[0]
+            (found * pull.to(found.dtype)).sum().backward()
+    tolerance = 1e-12 if dtype == torch.float64 else 0.1
+    torch.testing.assert_close(tables[0].grad, tables[1].grad, atol=tolerance, rtol=0)
+    assert float(tables[0].grad.abs().max()) > 0.5
+    with pytest.raises(ValueError, match="needs a leaf"):
+        head_logprobs(states, table * 2, None, ids, heat, 4, into_grad=True)
+
+
 def test_single_precision_differs_by_rounding_alone():
     leaves, ids, pulls = world(torch.float32)
     heat = torch.full((S,), 0.7)

@@ -118,6 +118,7 @@ def test_good_tokens_are_left_to_the_policy_loss():
     inner = PolicyLoss(PolicyGradient(), mismatch=())
     found, _, _ = policy_values(Unlearning(inner), made)
     assert torch.equal(found, policy_values(inner, made)[0])
+    found = found.detach()
     assert float(found[1, 2]) == pytest.approx(
         -2.0 * float(made[0].policy_logprobs[1, 2].detach())
     )  # imitation, weighted

@@ -1,4 +1,4 @@
-"""Power sampling: reversible by enumeration, its law against p^alpha, and the log-probs that it notes while decoding."""
+"""Power sampling: reversible by enumeration, its law against p^alpha, and what is refused."""
 
 import itertools
 import math
@@ -118,11 +118,14 @@ class Table:
             for row in writing.nonzero().flatten().tolist():
                 made[row][0].append(int(token[row]))
                 made[row][1].append(float(law[last[row], token[row]].log()))
-            stop = control.on_drawn(torch.zeros(len(rows), 1), LOGITS[last], token, torch.arange(len(rows)), writing)
+            numbers = torch.arange(len(rows))
+            stop = control.on_drawn(torch.zeros(len(rows), 1), LOGITS[last], token, numbers, writing)
             done = writing & (token == 0)
             halted = writing & ~done & (torch.zeros_like(done) if stop is None else stop)
-            for row in range(len(rows)):
-                stops[row] = StopReason.END_OF_TEXT if done[row] else StopReason.EARLY_STOPPED if halted[row] else stops[row]
+            for row in done.nonzero().flatten().tolist():
+                stops[row] = StopReason.END_OF_TEXT
+            for row in halted.nonzero().flatten().tolist():
+                stops[row] = StopReason.EARLY_STOPPED
             writing, last = writing & ~done & ~halted, token
         flat = iter(Sample(tuple(ids), tuple(logs), stop) for (ids, logs), stop in zip(made, stops, strict=True))
         return [[next(flat) for _ in r.streams] for r in requests]
@@ -143,7 +146,7 @@ def distance(part, count=1000, temperature=1.0, limit=LIMIT):
 
 
 def test_the_chains_law_tends_to_the_power_law():
-    """After as many moves as the transition matrix says, and 1,000 draws of the law itself are about .02 away from it."""
+    """As far as the transition matrix says; 1,000 draws of the law itself are about .02 away from it."""
     start = torch.tensor([math.exp(logprob(x, law_at(1 / 3))) for x in answers()], dtype=torch.float64)
     apart = []
     for moves in (0, 2, 8):

@@ -47,7 +47,7 @@ def test_a_plain_head_is_scored_in_chunks(small_chunks, monkeypatch, family, tie
     policy = LanguagePolicy(tiny_model(family, tied, dtype=torch.float64), None)
     assert isinstance(policy, HasHead)
     called = []
-    monkeypatch.setattr(scoring, "head_logprobs", lambda *a: called.append(1) or chunked.head_logprobs(*a))
+    monkeypatch.setattr(scoring, "head_logprobs", lambda *a, **k: called.append(1) or chunked.head_logprobs(*a, **k))
     (ours, our_gradients), (theirs, their_gradients) = compared(policy, *given(policy, torch.float64))
     assert called
     torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)

@@ -8,7 +8,7 @@ import torch
 from critica.functional.preferences import gaps
 from critica.records.supervision import Scale, Scored
 from critica.rewards.judge_ranking import JudgeRanking
-from rewards.said_by_hand import siblings
+from rewards.judge_worlds import siblings
 from rewards.test_judge_reward import source
 
 BEATS = {("paper", "rock"), ("rock", "scissors"), ("scissors", "paper")}

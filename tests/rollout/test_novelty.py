@@ -34,15 +34,15 @@ def reference(batch, surprises):
     return torch.where(batch.sampled_mask, -torch.tensor(surprises)[:, None], logs)
 
 
-def bonus(values, surprises, groups, rows=None, part=Novelty(0.25)):
+def bonus(values, surprises, groups, rows=None):
     batch = token_batch(rows or ["css"] * len(values), groups)
     told = told_batch(batch, values)
     logs = reference(batch, surprises)
-    return part.bonus(told.total, told.all_known, logs, batch.sampled_mask, batch.group_index).tolist()
+    return Novelty(0.25).bonus(told.total, told.all_known, logs, batch.sampled_mask, batch.group_index).tolist()
 
 
 def test_the_rarest_right_answer_is_paid_and_no_wrong_one_is():
-    """Right with surprises 1, 2, 3: z is -1, 0, 1, so the last gets half of .25; wrong and unknown ones are not compared."""
+    """Right with surprises 1, 2, 3: z is -1, 0, 1, so the last gets half of .25; the others are not compared."""
     found = bonus([1.0, 1.0, 1.0, 0.0, None], [1.0, 2.0, 3.0, 9.0, 50.0], [0] * 5, ["css", "cs", "csss", "cs", "cs"])
     assert found == pytest.approx([0.0, 0.0, 0.125, 0.0, 0.0], abs=1e-5)
     assert bonus([1.0, 0.0, 0.0], [5.0, 1.0, 1.0], [0] * 3) == [0.0] * 3  # alone
@@ -55,7 +55,7 @@ def test_the_rarest_right_answer_is_paid_and_no_wrong_one_is():
 
 def test_it_lands_on_the_last_token_before_anything_else_is_charged():
     batch = token_batch(["css", "css", "css"], [0, 0, 0])
-    evidence = Evidence(ReferenceLogprobs(reference(batch, [1.0, 2.0, 3.0]), "initial"))
+    evidence = Evidence(ReferenceLogprobs("initial", reference(batch, [1.0, 2.0, 3.0])))
     said = rewards(1.0, 1.0, 1.0)
     plain = place(said, batch, Evidence(), Placement(), Declared())
     told = place(said, batch, evidence, Placement(novelty=Novelty(0.4)), Declared())
@@ -69,10 +69,7 @@ def test_it_lands_on_the_last_token_before_anything_else_is_charged():
 def advantages(values, surprises, groups, coefficient):
     """What GRPO makes of the told outcomes."""
     batch = token_batch(["cs"] * len(values), groups)
-    if coefficient:
-        evidence = Evidence(ReferenceLogprobs(reference(batch, surprises), "initial"))
-    else:
-        evidence = Evidence()
+    evidence = Evidence(ReferenceLogprobs("initial", reference(batch, surprises)))
     told = place(rewards(*values), batch, evidence, Placement(novelty=Novelty(coefficient)), Declared())
     critic = GroupMean().build(CriticContext(BigramPolicy(), 0, 0.0, 1.0))
     credit = Outcome("group").estimate(batch, told, critic.predict(batch, told, Evidence()), Evidence())

@@ -51,7 +51,7 @@ def small(tiny_folder):
         admission = replace(recipe.admission, max_rounds=1) if recipe.name != "dapo" else RECIPES["grpo"].admission
         made = replace(
             recipe, policy=LocalPolicy(str(tiny_folder)), environment=DigitSum(), sampling=Sampling(3, 4, 1.0, 6),
-            noise=parse_noise("none" if name == "proact" else "flip:0.2:sample"), learner=learner,
+            noise=parse_noise("none" if name in ("proact", "sft", "eksft") else "flip:0.2:sample"), learner=learner,
             admission=admission, steps=4, seed=3,
             checkpoint=Checkpoints(every=2, keep=2), threads=1,
         )  # fmt: skip

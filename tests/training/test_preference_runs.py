@@ -11,7 +11,11 @@ from critica.objectives.pair_weights import Tilt
 from critica.objectives.preference import PairLoss
 from critica.recipes.base import Sampling
 from critica.recipes.catalogue import RECIPES
+from critica.rewards.judge_ranking import JudgeRanking
+from critica.rewards.noise import NoNoise
+from critica.rewards.scripted_judge import ScriptedJudge
 from critica.store.run_folder import RunFolder
+from critica.training.plan import plan
 from critica.training.run import resume, train
 
 NAMES = ["gvpo", "inpo", "ce_u"]
@@ -53,8 +57,29 @@ def test_one_answer_a_prompt_is_refused_with_the_way_out():
             replace(RECIPES[name], sampling=Sampling(4, 1))
 
 
+def test_the_plan_says_when_the_anchor_is_the_policy_itself(small):
+    once, again = small("gvpo"), small("dno")
+    assert any("the anchor is the policy itself" in remark for remark in plan(once).remarks)
+    assert not any("anchor" in remark for remark in (*plan(again).remarks, *plan(small("dpo")).remarks))
+
+
 def test_leaning_on_easy_pairs_is_a_setting(small, tmp_path):
     objective = PairLoss(Logistic(0.1, wrong_labels=0.2), weights=Tilt(-1.0), margin=0.5)
     train(small("dpo", objective=objective, steps=2), tmp_path / "run")
     lines = list(RunFolder.open(tmp_path / "run").metrics())
     assert all(line.get("loss/pairs") >= 0 for line in lines)
+
+
+def test_self_play_on_a_judge_of_pairs(small, tmp_path):
+    """Told is the share of comparisons won; pairs are siblings who won differently often."""
+    judged = JudgeRanking(ScriptedJudge(), compare="pairs", alone=0.0, told="wins")
+    objective = replace(RECIPES["dno"].objective, compare="outcomes")
+    train(small("dno", reward=judged, noise=NoNoise(), objective=objective, steps=2), tmp_path / "run")
+    folder = RunFolder.open(tmp_path / "run")
+    for step, line in enumerate(folder.metrics(), 1):
+        groups = {}
+        for row in folder.rollouts(step).to_pylist():
+            groups.setdefault(row["group"], []).append(row["reward_told"])
+        for wins in groups.values():
+            assert sum(wins) == pytest.approx(len(wins) / 2)  # each comparison is won by one, or shared
+        assert line.get("policy/pairs") == sum(sum(x > y for x in wins for y in wins) for wins in groups.values())

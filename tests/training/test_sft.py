@@ -20,6 +20,7 @@ from critica.recipes.catalogue import RECIPES
 from critica.records.supervision import Scale
 from critica.records.words import SampledTurn, StopReason
 from critica.rewards.noise import NoNoise
+from critica.rewards.noise_specs import parse_noise
 from critica.rewards.workers import WorkerLimits
 from critica.rollout.admission import AcceptAll
 from critica.rollout.gather import Supervision, gather
@@ -201,3 +202,8 @@ def test_environments_that_can_show_an_answer_need_no_column(tiny_folder, tmp_pa
     train(recipe, tmp_path / "run")
     line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     assert line["reward/told"] == 1.0 and line["imitation/nats"] > 0
+
+
+def test_noise_that_nobody_would_hear_is_refused():
+    with pytest.raises(ValueError, match="noise=Flip would change nothing"):
+        replace(RECIPES["sft"], noise=parse_noise("flip:0.2:sample"))

@@ -1,4 +1,4 @@
-"""Evolution strategies: noise on a grid that adds and subtracts exactly, scores over a population, and proximal pulls."""
+"""Evolution strategies: noise on a grid that adds and subtracts exactly, scores of a population, proximal pulls."""
 
 import math
 

@@ -32,6 +32,7 @@ def head_logprobs(
     token_ids: Int[Tensor, "S"],
     temperature: Float[Tensor, "S"],
     chunk: int = 0,
+    into_grad: bool = False,
 ) -> tuple[Float[Tensor, "S"], Float[Tensor, "S"]]:
     """`logprobs_and_entropies(states @ weight.T + bias, …)`, chunk by chunk over the tokens.
 
@@ -40,13 +41,17 @@ def head_logprobs(
     place, the head's added up. Temperature 0 was greedy: scored at temperature 1.
 
     The product has the weights' dtype, all else is fp32 or better. `chunk` is in tokens, 0 for `tokens_at_once`.
+    `into_grad`: the head's gradient is added to `weight.grad` itself, which saves a tensor of its size; only for a leaf
+    and a loss that calls `backward()`, as `torch.autograd.grad` would not see it.
     Memory: two chunks, and one gradient of the head. Cost: the product of states and head once more (4/3 of the
     head's time). The idea is Liger's (arXiv 2410.10989), whose gradients are made in the forward pass: here a loss
     stands between the log-probs and the sum, so that they cannot be. Worth it where [S V] is large, see `pays`.
     """
     divisor = torch.where(temperature == 0, torch.ones_like(temperature), temperature)
     size = chunk or tokens_at_once(weight.shape[0])
-    return _Chunked.apply(states, weight, bias, token_ids.long(), divisor, size)
+    if into_grad and weight.requires_grad and not weight.is_leaf:
+        raise ValueError("head_logprobs: into_grad=True needs a leaf, and this weight is computed from others")
+    return _Chunked.apply(states, weight, bias, token_ids.long(), divisor, size, into_grad)
 
 
 def read_laws(
@@ -77,7 +82,14 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, divisor: Tensor, size: int
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        ids: Tensor,
+        divisor: Tensor,
+        size: int,
+        into_grad: bool,
     ) -> tuple[Tensor, Tensor]:
         room, other = _room(states, weight, size), _room(states, weight, size)
         logprobs, entropies, normalizers = (room.new_empty(len(states)) for _ in range(3))
@@ -91,7 +103,7 @@ class _Chunked(torch.autograd.Function):
             logprobs[part] = logits.gather(-1, ids[part, None]).squeeze(-1) - total.log()
             entropies[part] = total.log() - masses.mul_(_finite(logits)).sum(-1) / total
         ctx.save_for_backward(states, weight, bias, ids, divisor, normalizers, entropies)
-        ctx.size = size
+        ctx.size, ctx.owner = size, weight if into_grad else None
         ctx.set_materialize_grads(False)
         return logprobs, entropies
 
@@ -100,10 +112,10 @@ class _Chunked(torch.autograd.Function):
     def backward(ctx: Any, for_chosen: Tensor | None, for_entropy: Tensor | None) -> tuple[Tensor | None, ...]:
         states, weight, bias, ids, divisor, normalizers, entropies = ctx.saved_tensors
         if for_chosen is None and for_entropy is None:
-            return None, None, None, None, None, None
+            return (None,) * 7
         wanted = ctx.needs_input_grad
         for_states = torch.empty_like(states) if wanted[0] else None
-        for_weight = torch.zeros_like(weight, dtype=normalizers.dtype) if wanted[1] else None
+        for_weight = _gradient_of(ctx.owner, weight, normalizers.dtype) if wanted[1] else None
         for_bias = torch.zeros_like(bias, dtype=normalizers.dtype) if wanted[2] else None
         room = _room(states, weight, ctx.size)
         other = None if for_entropy is None else torch.empty_like(room)
@@ -125,8 +137,9 @@ class _Chunked(torch.autograd.Function):
                 torch.mm(grad, weight, out=for_states[part])
             if for_weight is not None:
                 _add_product(for_weight, grad, states[part])
-        cast = [made if made is None else made.to(weight.dtype) for made in (for_weight, for_bias)]
-        return for_states, *cast, None, None, None
+        given = for_weight is not None and ctx.owner is not None and for_weight is ctx.owner.grad
+        cast = [made if made is None else made.to(weight.dtype) for made in (None if given else for_weight, for_bias)]
+        return for_states, *cast, None, None, None, None
 
 
 def _parts(tokens: int, size: int) -> Iterator[slice]:
@@ -134,6 +147,15 @@ def _parts(tokens: int, size: int) -> Iterator[slice]:
     pieces = -(-tokens // size)
     even = -(-tokens // max(1, pieces))
     return (slice(at, min(at + even, tokens)) for at in range(0, tokens, even or 1))
+
+
+def _gradient_of(owner: Tensor | None, weight: Tensor, exact: torch.dtype) -> Tensor:
+    """Where the head's gradient is added up: the leaf's own, if it is wanted and as exact as the sum must be."""
+    if owner is None or owner.dtype != exact:
+        return torch.zeros_like(weight, dtype=exact)
+    if owner.grad is None:
+        owner.grad = torch.zeros_like(owner)
+    return owner.grad
 
 
 def _room(states: Tensor, weight: Tensor, size: int) -> Tensor:

@@ -18,7 +18,7 @@ from critica.records.losses import LossTerm, SequenceMeanOfTokenMeans
 from critica.records.views import FrozenReference, ViewSpec
 
 REFERENCE = FrozenReference("reference")
-ROUNDING = 1e-6  # nats: a divergence below it is none, so that equal models make ties and not chance orders
+ROUNDING = 1e-6  # nats: what is closer than that is a tie, so that rounding decides about no token
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,10 @@ class SelectiveCrossEntropy(Objective):
         mask = self.masks(credit, told)["cross_entropy"]
         divergence = kl_to(evidence[Views][REFERENCE.name], scores, batch)
         found = divergence.detach()
-        uncertain = most_of_each_row(scores.entropies, mask, self.ratio)
-        far = most_of_each_row(found.where(found >= ROUNDING, 0.0), mask, self.ratio)
+        uncertain, far = (
+            most_of_each_row((values.detach() / ROUNDING).round(), mask, self.ratio)
+            for values in (scores.entropies, divergence)
+        )
         kept = mask & ~uncertain & ~far
         surprise = -scores.policy_logprobs
         scale = math.log(vocabulary_of(scores))
@@ -116,5 +118,5 @@ def mean_over(
     values: Float[Tensor, "N T"], some: Bool[Tensor, "N T"], mask: Bool[Tensor, "N T"]
 ) -> Float[Tensor, "N T"]:
     """Values whose mean over `mask` in each row is the mean of the given ones over `some`; 0 where `some` is empty."""
-    share = mask.sum(-1, keepdim=True) / some.sum(-1, keepdim=True).clamp(min=1)
-    return torch.where(some, values, values.new_zeros(())) * share.to(values.dtype)
+    share = mask.sum(-1, keepdim=True).to(values.dtype) / some.sum(-1, keepdim=True).clamp(min=1)
+    return torch.where(some, values, values.new_zeros(())) * share

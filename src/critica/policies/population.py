@@ -24,15 +24,7 @@ class Population:
 
     def __init__(self, policy: Policy, noise: Perturbs) -> None:
         self.policy, self.noise = policy, noise
-
-    @property
-    def version(self) -> int:
-        """Of the weights in the middle of the population."""
-        return self.policy.version
-
-    @version.setter
-    def version(self, version: int) -> None:
-        self.policy.version = version
+        self.version = policy.version  # of the weights that wrote last
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The prompt's tokens."""
@@ -53,6 +45,7 @@ class Population:
         """Every sample where it was asked for. Raises ValueError for a control: its rows would be other rows."""
         if control is not None:
             raise ValueError("a population is decoded member by member, and a decode control counts rows of one call")
+        self.version = self.policy.version
         rows = [(i, stream) for i, one in enumerate(requests) for stream in one.streams]
         written: dict[int, Sample] = {}
         for step, member in dict.fromkeys((stream[0], stream[-1]) for _, stream in rows):

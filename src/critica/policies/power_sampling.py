@@ -28,9 +28,10 @@ class PowerSampling(DecodingPart):
     the chance of the cut. p^power is not sampling at temperature 1 / power: that sharpens each token by itself, this
     whole answers, so that a likely token after which nothing is likely loses to one that leads somewhere.
 
-    `even` is the share of cuts that fall anywhere; the rest falls in proportion to the entropy of the policy's next-token
-    law, on decision points (1: all anywhere, as published). At power 1 the law is p itself. As `moves` grow the law of
-    the last stretch tends to p^power; with few of them it lies between that and temperature 1 / power.
+    `even` is the share of cuts that fall anywhere; the rest falls in proportion to the entropy of the policy's
+    next-token law, on decision points (1: all anywhere, as published). At power 1 the law is p itself. As `moves` grow
+    the law of the last stretch tends to p^power; with few of them it lies between that and temperature 1 / power. Of
+    answers that end early p^power makes more than p does: each further token costs `power` times its surprise.
 
     Use it to see what a policy knows before any training (it is the ceiling of mere sharpening), or where answers are
     few and time is cheap. Costs about moves * blocks / 4 times the tokens of plain sampling beyond the first writing
@@ -62,7 +63,7 @@ class PowerSampling(DecodingPart):
 
 
 class Recorder:
-    """A hand on the decoder: log p and entropy of the policy at each token drawn; it stops each row at its own limit."""
+    """A hand on the decoder: log p and entropy of the policy at each token; it stops each row at its own limit."""
 
     def __init__(self, limits: Sequence[int], temperature: float) -> None:
         self.logprobs: list[list[float]] = [[] for _ in limits]
@@ -129,16 +130,8 @@ class PowerSampler:
 
     def __init__(self, policy: Policy, part: PowerSampling) -> None:
         self.policy, self.part = policy, part
+        self.version = policy.version  # of the weights that wrote last
         self.tally = Tally()
-
-    @property
-    def version(self) -> int:
-        """Of the policy inside."""
-        return self.policy.version
-
-    @version.setter
-    def version(self, version: int) -> None:
-        self.policy.version = version
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The prompt's tokens."""
@@ -158,9 +151,10 @@ class PowerSampler:
     ) -> list[list[Sample]]:
         """One chain for each stream; p is the policy at `limits.temperature`. Raises ValueError for a greedy one."""
         if control is not None or limits.min_new_tokens:
-            raise ValueError("power sampling writes ends anew: it takes no decode control and no least number of tokens")
+            raise ValueError("power sampling writes ends anew: it takes no decode control and no least length")
         if not limits.temperature:
             raise ValueError("power sampling at temperature 0 has nothing to sharpen: set a temperature of 1")
+        self.version = self.policy.version
         prompts = [one.prompt_ids for one in requests for _ in one.streams]
         streams = [stream for one in requests for stream in one.streams]
         answers = [Answer() for _ in streams]

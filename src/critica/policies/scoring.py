@@ -36,18 +36,19 @@ def scores_of(
     states: Float[Tensor, "S D"],
     token_ids: Int[Tensor, "S"],
     temperature: Float[Tensor, "S"],
+    into_grad: bool = False,
 ) -> tuple[Float[Tensor, "S"], Float[Tensor, "S"]]:
     """Log-probs and entropies of softmax(logits / temperature) at these tokens, with gradient where it is on.
 
     Where [S V] is more than a chunk it is never made: through `head_logprobs` for a plain linear head, and for any
-    other (an adapter on the head) by making each chunk again in the backward pass.
+    other (an adapter on the head) by making each chunk again in the backward pass. `into_grad`: see `head_logprobs`.
     """
     if not pays(len(states), vocabulary_of(policy, states)):
         return logprobs_and_entropies(policy.logits(states), token_ids, temperature)
     head = policy.head if isinstance(policy, HasHead) else None
     if head is not None and is_plain(head):
         bias = None if head.bias is None else _tensor(head.bias)
-        return head_logprobs(states, _tensor(head.weight), bias, token_ids, temperature)
+        return head_logprobs(states, _tensor(head.weight), bias, token_ids, temperature, into_grad=into_grad)
     logprobs, entropies = read_laws(policy.logits, states, logprobs_and_entropies, token_ids, temperature)
     return logprobs, entropies
 

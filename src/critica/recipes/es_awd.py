@@ -16,7 +16,9 @@ ES_AWD = Recipe(
     advantage=Outcome(scale="none"),
     objective=PolicyLoss(PolicyGradient()),
     sampling=Sampling(prompts_per_step=16, samples_per_prompt=30, temperature=0.0),
-    learner=replace(Learner(), policy=EvolutionStrategy(learning_rate=5e-4, sigma=1e-3, anchor=L2Anchor(strength=10.0))),
+    learner=replace(
+        Learner(), policy=EvolutionStrategy(learning_rate=5e-4, sigma=1e-3, anchor=L2Anchor(strength=10.0))
+    ),
     provenance={
         "learner.policy.learning_rate": CodeSays("es-fine-tuning-paper (2509.24372): alpha 5e-4, sigma absorbed"),
         "learner.policy.sigma": CodeSays("es-fine-tuning-paper: sigma 1e-3"),

@@ -24,12 +24,12 @@ GAPD = Recipe(
         ),
     ),
     provenance={
-        "objective.penalties": PaperSays("abstract: the current policy with the aligned gold action is the teacher"),
-        "objective.penalties.1.view": PaperSays("abstract: states are matched by the entities explored so far"),
-        "objective.penalties.1.view.matcher.least": OurChoice("equal sets only", paper="not known to us"),
-        "objective.penalties.1.divergence": OurChoice("symmetric and bounded", paper="not known to us"),
-        "objective.penalties.1.top": OurChoice("as SDPO's published settings", paper="not known to us"),
-        "objective.penalties.1.weight": OurChoice("0.1, small beside the policy's loss", paper="not known to us"),
+        "advantage": PaperSays("abstract: on top of reinforcement learning from the outcome"),
+        "objective.penalties": OurChoice(
+            "a bounded divergence on the teacher's 100 likeliest tokens, as SDPO's published settings; weight 0.1; states"
+            " match where all that they reached is equal",
+            paper="the current policy with the aligned gold action is the teacher; divergence and weights not known to us",
+        ),
         "objective.surrogate": OurChoice("as in the recipe grpo", paper="not known to us"),
     },
 )

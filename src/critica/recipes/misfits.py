@@ -11,8 +11,11 @@ from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.preference import PairLoss
 from critica.objectives.regression import GroupRegression
 from critica.policies.decoding import TokenByToken
+from critica.rewards.correction_base import Uncorrected
+from critica.rewards.noise import NoNoise
 from critica.rollout.budget import Uniform
 from critica.rollout.control import NoControl
+from critica.rollout.given import Given
 from critica.updaters.gradient import Adam
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ def refuse_misfits(recipe: "Recipe") -> None:
     refuse_scaled_noise(recipe)
     refuse_second_baseline(recipe)
     refuse_lonely_answers(recipe)
+    refuse_unheard_verdicts(recipe)
     recipe.curriculum.check_admission(recipe.admission.shows_silent)
 
 
@@ -111,3 +115,15 @@ def refuse_lonely_answers(recipe: "Recipe") -> None:
             f"the {recipe.name!r} objective compares the answers of a prompt, so samples_per_prompt must be at least 2;"
             " set sampling.samples_per_prompt=8"
         )
+
+
+def refuse_unheard_verdicts(recipe: "Recipe") -> None:
+    """Raise ValueError if answers come from the data, of which nobody is asked, and verdicts are to be changed."""
+    if not isinstance(recipe.protocol, Given):
+        return
+    for name, part, none in (("noise", recipe.noise, NoNoise), ("correction", recipe.correction, Uncorrected)):
+        if not isinstance(part, none):
+            raise ValueError(
+                f"protocol=given takes the data's answers as they are and asks no source, so that {name}="
+                f"{type(part).__name__} would change nothing: set {name}=none"
+            )

@@ -24,10 +24,10 @@ OISD = Recipe(
     ),
     provenance={
         "advantage": PaperSays("abstract: GRPO, whose signed advantages also weigh the alignment"),
-        "objective.penalties": PaperSays("abstract: the final layer is policy and detached teacher of an inner one"),
-        "objective.penalties.1.weight": OurChoice("small beside the policy's loss", paper="not known to us"),
-        "objective.penalties.1.depth": OurChoice("a sixth of the way up: layer 6 of 36", paper="layer 6 of Qwen3"),
-        "objective.penalties.1.largest_advantage": OurChoice("bounds a push away", paper="not known to us"),
+        "objective.penalties": OurChoice(
+            "weight 0.1, credit cut to +-2, a sixth of the way up: small beside the policy's loss, and bounded",
+            paper="the final layer is the detached teacher of layer 6 of Qwen3; weights not known to us",
+        ),
         "objective.surrogate": OurChoice("as in the recipe grpo", paper="not known to us"),
     },
 )

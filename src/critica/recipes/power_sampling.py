@@ -7,7 +7,7 @@ use `critica evaluate TARGET --power 4`.
 """
 
 from critica.advantages.outcome import Outcome
-from critica.critics.counted import GroupMean
+from critica.critics.counted import NoBaseline
 from critica.curricula.watching import Watching
 from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.surrogates import PolicyGradient
@@ -17,7 +17,7 @@ from critica.recipes.base import CodeSays, OurChoice, Paper, PaperSays, Recipe, 
 POWER_SAMPLING = Recipe(
     name="power_sampling",
     paper=Paper("Reasoning with Sampling: Your Base Model is Smarter Than You Think", "2510.14901"),
-    critic=GroupMean(),
+    critic=NoBaseline(),
     advantage=Outcome(scale="none"),
     objective=PolicyLoss(PolicyGradient()),
     decoding=PowerSampling(power=4.0, moves=10, blocks=16, even=1.0),

@@ -1,4 +1,4 @@
-"""Which groups enter the batch: all of them, those whose samples fared differently, or those of a certain difficulty."""
+"""Which groups enter the batch: all, those whose samples fared differently, or those of a certain difficulty."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""An evolution strategy at work: the noise of each member, the update that it earns, and the learner that applies it."""
+"""An evolution strategy at work: the noise of each member, the update they earn, the learner that applies it."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -24,9 +24,7 @@ FINEST = 64  # the grid must hold at least so many steps a standard deviation of
 class Evolution:
     """The named parameters that a population surrounds; between calls they hold the middle of it, on their grids."""
 
-    def __init__(
-        self, parameters: Iterable[tuple[str, nn.Parameter]], settings: EvolutionStrategy, seed: int
-    ) -> None:
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], settings: EvolutionStrategy, seed: int) -> None:
         self.settings, self.seed = settings, seed
         self.names, self.parameters = zip(*parameters, strict=True)
         self.updates = 0

@@ -238,7 +238,7 @@ class Learner:
             flat, entropy = logprobs_and_entropies(logits, tokens, heat)
         else:
             logits = states.new_zeros(0, 0)
-            flat, entropy = scores_of(self.policy, states, tokens, heat)
+            flat, entropy = scores_of(self.policy, states, tokens, heat, into_grad=True)
         logprobs = scatter_sampled(flat, mask)
         entropies = scatter_sampled(entropy if self.objective.needs_entropy_gradient else entropy.detach(), mask)
         proximal = logprobs.detach()

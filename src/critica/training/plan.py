@@ -8,6 +8,8 @@ from critica.critics.language import StatedValue
 from critica.critics.sizes import head_parameters, holdings, law_numbers
 from critica.curricula.growing import GrowingGroups
 from critica.objectives.policy_loss import PolicyLoss
+from critica.objectives.preference import PairLoss
+from critica.objectives.regression import GroupRegression
 from critica.policies.shape import ModelShape, read_shape
 from critica.recipes.base import Recipe
 from critica.records.evidence import ReferenceLogprobs
@@ -149,6 +151,8 @@ def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:
     said += without_gradients(recipe)
     if updates == 1 and centered and not said:
         said.append("one policy update a step: the ratio is 1 and clipping can never bind")
+    if updates == 1 and isinstance(objective, PairLoss | GroupRegression) and not objective.initial_share and not said:
+        said.append("one policy update a step: the anchor is the policy itself, so the loss is a policy gradient")
     if not learned and learner.critic_warmup_steps:
         said.append("learner.critic_warmup_steps is idle: this critic counts and has nothing to pretrain")
     if not learned and learner.critic_epochs > 1:
@@ -164,7 +168,7 @@ def remarks(recipe: Recipe, updates: int, learned: bool) -> list[str]:
     said += recipe.idle_corrections()
     prompts, samples = sampling.prompts_per_step, sampling.samples_per_prompt
     if isinstance(recipe.curriculum, GrowingGroups) and recipe.curriculum.most_samples(prompts, samples) == samples:
-        said.append(f"the groups never grow: {prompts} prompts a step cannot be halved; set sampling.prompts_per_step=16")
+        said.append(f"the groups never grow: {prompts} prompts cannot be halved; set sampling.prompts_per_step=16")
     if recipe.checkpoint.every > recipe.steps:
         said.append("checkpoint.every exceeds the steps: only the start and the end are saved")
     if learner.critic_warmup_steps >= recipe.steps:
@@ -176,7 +180,7 @@ def without_gradients(recipe: Recipe) -> list[str]:
     """What is idle where the policy does not learn by the objective's gradient."""
     sampling, part = recipe.sampling, recipe.learner.policy
     if not recipe.curriculum.learns:
-        return ["nobody learns: learner, objective, advantage and target are idle, and every sample is masked(watching)"]
+        return ["nobody learns: learner, objective, advantage and target are idle; no sample is trained on"]
     if isinstance(part, Adam):
         return []
     drift = part.learning_rate * (trained_parameters(recipe, read_shape(recipe.policy.path))

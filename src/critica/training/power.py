@@ -37,7 +37,7 @@ def evaluate_power(
     temperature: float = 1.0,
     seed: int = EVALUATION_SEED,
 ) -> PowerReport:
-    """Measure `target` (a run, a model folder or a name) three ways on the same prompts; saved with the run if it is one.
+    """Measure `target` (a run, a model folder or a name) three ways on the same prompts; saved with it if it is a run.
 
     p is the policy at `temperature`, which is above 0.
     """
