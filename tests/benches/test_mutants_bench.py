@@ -59,7 +59,7 @@ def test_the_nearest_tests_are_those_that_import_a_module(root):
 
 
 def test_the_order_is_drawn_once(root):
-    settings = MutantsSettings(only="functional/groups")
+    settings = MutantsSettings(only=("functional/groups",))
     names = [one.name for one in every(settings, root)]
     assert names == [one.name for one in every(settings, root)] and names != sorted(names)
     assert len(names) == len(set(names)) > 10

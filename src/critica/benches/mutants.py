@@ -31,13 +31,13 @@ PROMISED = 0.95
 
 @dataclass(frozen=True, slots=True)
 class MutantsSettings:
-    """`rooms` and `only` (a part of a path) say where; at most `most` mutants (0: all) are judged in this run, in an
+    """`rooms` and `only` (parts of paths) say where; at most `most` mutants (0: all) are judged in this run, in an
     order drawn with `seed`. A mutant is stopped, and counts as noticed, after half a minute and `patience` times what
     its tests take without one; those are given `seconds`.
     """
 
     rooms: tuple[str, ...] = ("functional", "advantages", "objectives")
-    only: str = ""
+    only: tuple[str, ...] = ()
     most: int = 0
     seconds: float = 600.0
     patience: float = 8.0
@@ -97,7 +97,7 @@ def every(settings: MutantsSettings, root: Path) -> list[Mutant]:
     for room in settings.rooms:
         for file in sorted((root / PACKAGE / room).glob("*.py")):
             path = str(file.relative_to(root / PACKAGE))
-            if settings.only in path:
+            if not settings.only or any(part in path for part in settings.only):
                 found += mutants(file.read_text(), path)
     random.Random(settings.seed).shuffle(found)
     return found
@@ -214,7 +214,7 @@ def write(
     lines = [
         "# Wrongs that the tests notice", "",
         f"Made by `critica bench mutants`: of {len(asked)} flipped signs, dropped factors and turned comparisons in"
-        f" {', '.join(f'{room}/' for room in settings.rooms)}, {len(found)} were judged (in an order drawn with seed"
+        f" {', '.join(settings.only or settings.rooms)}, {len(found)} were judged (in an order drawn with seed"
         f" {settings.seed}) by the tests nearest to their module. {killed} were noticed: {share:.1%}; of those that"
         f" change what is computed, {wrong:.1%}. Promised: {PROMISED:.0%}.", "",
         "| room | judged | noticed | share |", "|---|---|---|---|",
@@ -226,7 +226,7 @@ def write(
             lines.append(f"| {room} | {len(of)} | {noticed} | {noticed / len(of):.1%} |")
     lines += ["", "## Survivors", ""]
     lines += [f"- `{one.name}`: {reason_for(one.name) or 'a hole in the tests'}" for one in survivors] or ["None."]
-    if untested:
+    if untested and not settings.only:
         lines += ["", f"No test is near: {', '.join(f'`{path}`' for path in untested)}."]
     page = order.out / "mutants.md"
     page.write_text("\n".join(lines) + "\n")
@@ -235,5 +235,5 @@ def write(
 
 MUTANTS = Bench(
     "mutants", "whether the tests notice a flipped sign or a dropped factor in a formula", MutantsSettings, run_mutants,
-    quick=("only=functional/success_counts", "rooms=functional"),
+    quick=("only=functional/success_counts",),
 )  # fmt: skip

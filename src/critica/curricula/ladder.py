@@ -62,8 +62,8 @@ class Ladder(CurriculumPart):
 
     `depth` levels, each task with up to `branching` variants (the paper caps the depth at about 3). There the variants
     are written by the model, with labels of difficulty, and about 8% cannot be solved; here an environment makes them
-    by rule, and all can. Use it where tasks are so hard that no sample is right: plain RL then learns nothing. Where some
-    samples are right already, it spends most of a step on what is easier than asked. Costs nothing.
+    by rule, and all can. Use it where tasks are so hard that no sample is right: plain RL then learns nothing. Where
+    some samples are right already, it spends most of a step on what is easier than asked. Costs nothing.
     """
 
     depth: int = 2

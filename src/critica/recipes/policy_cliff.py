@@ -5,7 +5,7 @@ from critica.critics.counted import LeaveOneOut
 from critica.objectives.noise_entropy import NoiseEntropy
 from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.surrogates import ClippedRatio
-from critica.recipes.base import OurChoice, Paper, PaperSays, Recipe
+from critica.recipes.base import OurChoice, Paper, Recipe
 from critica.records.losses import TokenMean
 
 POLICY_CLIFF = Recipe(
@@ -18,11 +18,10 @@ POLICY_CLIFF = Recipe(
         penalties=(NoiseEntropy(noise=0.01, allowed_log_ratio=2.0),),
     ),
     provenance={
-        "objective.penalties": PaperSays("entropy makes the map from rewards to policies continuous; no value is given"),
-        "objective.penalties.noise": OurChoice(
-            "an accurate verifier; state your source's rate of wrong verdicts (critica reward audit)"
+        "objective.penalties": OurChoice(
+            "entropy makes the map from rewards to policies continuous (paper, no value given): noise 0.01 is an accurate"
+            " verifier, state your source's rate of wrong verdicts; 2 nats let it make an answer 7 times likelier"
         ),
-        "objective.penalties.allowed_log_ratio": OurChoice("noise may make an answer 7 times likelier, or less likely"),
         "advantage.scale": OurChoice("unscaled, else the entropy's price would be in units of a spread"),
         "critic": OurChoice("unbiased: the entropy is weighed against the expected reward itself"),
     },

@@ -190,9 +190,7 @@ def play_out(
         return score(groups, supervision, request.step, decode=policy.decode_text)
 
     slots = [(first_slot + i, task) for i, task in enumerate(tasks)]
-    return episodes(
-        policy, turns, slots, request, supervision.seed, supervision.journal, objectives, judged, asked
-    )
+    return episodes(policy, turns, slots, request, supervision.seed, supervision.journal, objectives, judged, asked)
 
 
 def spread_of(groups: Sequence[Group], rewards: Sequence[Reward]) -> tuple[Metric, ...]:
