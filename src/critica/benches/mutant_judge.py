@@ -44,10 +44,10 @@ def judge(job: dict, tick: int) -> dict:
 
 
 def run(tests: list[str]) -> None:
-    """In the fork: pytest, quiet, and out."""
+    """In the fork: pytest, what it says kept in judged.txt, and out."""
     import pytest
 
-    quiet = os.open(os.devnull, os.O_WRONLY)
+    quiet = os.open("judged.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     try:

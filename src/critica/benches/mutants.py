@@ -120,6 +120,12 @@ class Bar:
             raise BenchFailed("the process that judges mutants ended by itself")
         return json.loads(answer)
 
+    @property
+    def reason(self) -> str:
+        """The first failure that pytest spoke of last."""
+        lines = (self.copy / "judged.txt").read_text().strip().splitlines()
+        return next((line for line in lines if line.startswith(("E  ", "FAILED", "ERROR"))), "no reason given")
+
 
 @contextmanager
 def bar(root: Path) -> Iterator[Bar]:
@@ -176,7 +182,7 @@ def run_mutants(order: Order) -> Path:
                 first = opened.judge("", "", tests[one.path], settings.seconds)
                 usual[one.path] = 0.0 if first["code"] else first["seconds"]
                 if first["code"]:
-                    say(f"  left out: the tests of {one.path} fail without a mutant: {' '.join(tests[one.path])}")
+                    say(f"  left out: the tests of {one.path} fail without a mutant ({opened.reason})")
             if not usual[one.path]:
                 eta.after(1)
                 continue

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from critica.policies.language_model import LanguagePolicy
 from critica.records.arrays import TokenBatch
@@ -23,7 +24,8 @@ def random_policy(
     )  # fmt: skip
     config._attn_implementation = "eager"
     torch.manual_seed(0)
-    return LanguagePolicy(Qwen3ForCausalLM(config).to(dtype), None)
+    made: nn.Module = Qwen3ForCausalLM(config)
+    return LanguagePolicy(made.to(dtype), None)
 
 
 def random_batch(

@@ -21,10 +21,7 @@ def raised(coefficients: Sequence[float], degree: int) -> list[float]:
     if degree < low:
         raise ValueError(f"raised: a polynomial of degree {low} has no coefficients of degree {degree}")
     return [
-        sum(
-            coefficients[i] * comb(low, i) * comb(degree - low, j - i)
-            for i in range(max(0, j - degree + low), min(low, j) + 1)
-        )
+        sum(coefficients[i] * comb(low, i) * comb(degree - low, j - i) for i in range(min(low, j) + 1))
         / comb(degree, j)
         for j in range(degree + 1)
     ]
@@ -53,6 +50,6 @@ def pass_at_weights(size: int, tries: int) -> list[float]:
 
 
 def by_count(table: Float[Tensor, "n"], right: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
-    """table[right - 1]; 0 where nothing is right."""
-    chosen = table[(right - 1).clamp(min=0, max=len(table) - 1)]
+    """table[right - 1]; 0 where nothing is right. No row may have more right answers than the table has entries."""
+    chosen = table[(right - 1).clamp(min=0)]
     return torch.where(right > 0, chosen, torch.zeros_like(chosen))

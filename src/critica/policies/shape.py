@@ -41,14 +41,14 @@ class ModelShape:
         return 4.0 * tokens * self.layers * (per_layer + scores) + self.head_bytes(tokens, whole_laws)
 
     def head_bytes(self, tokens: int, whole_laws: bool = False) -> float:
-        """fp32 logits and what is made of them: of two chunks, where chunks pay.
+        """fp32 logits and what is made of them: of two chunks, where chunks pay, and the embedding's second gradient.
 
         `whole_laws`: a part reads all logits of a micro-batch at once.
         """
         whole = 3 * tokens * self.vocabulary
         if whole_laws or not pays(tokens, self.vocabulary):
             return 4.0 * whole
-        return 4.0 * 2 * tokens_at_once(self.vocabulary) * self.vocabulary
+        return 4.0 * (2 * tokens_at_once(self.vocabulary) + self.width) * self.vocabulary
 
     def cache_bytes(self, rows: int, longest: int) -> float:
         """fp32 keys and values of a decoding batch."""
