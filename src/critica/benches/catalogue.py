@@ -9,8 +9,8 @@ from critica.benches.counted_cost import COUNTED_COST
 from critica.benches.critics import CRITICS
 from critica.benches.espo import ESPO_EVIDENCE
 from critica.benches.import_time import IMPORT
-from critica.benches.mutants import MUTANTS
 from critica.benches.memory import MEMORY
+from critica.benches.mutants import MUTANTS
 from critica.benches.noise import NOISE
 from critica.benches.noise_tuning import NOISE_TUNING
 from critica.benches.packing import PACKING

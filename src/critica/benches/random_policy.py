@@ -1,9 +1,9 @@
 """A policy with random weights and batches of random tokens: what a step costs does not hang on what it learns."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
 
 from critica.policies.language_model import LanguagePolicy
 from critica.records.arrays import TokenBatch
@@ -24,7 +24,7 @@ def random_policy(
     )  # fmt: skip
     config._attn_implementation = "eager"
     torch.manual_seed(0)
-    made: nn.Module = Qwen3ForCausalLM(config)
+    made: Any = Qwen3ForCausalLM(config)
     return LanguagePolicy(made.to(dtype), None)
 
 
