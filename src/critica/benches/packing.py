@@ -198,7 +198,7 @@ def write(order: Order, settings: PackingSettings, found: list[Contest]) -> Path
         "# What packing ragged rows is worth\n\n"
         f"Made by `critica bench packing`: {settings.rows} rows of at most {settings.longest} tokens, {settings.prompt}"
         f" of them a prompt; forward and backward of a Qwen3 with {settings.layers} layers and random weights,"
-        f" processor time on {machine['processor']}, {settings.threads} thread{'s' * (settings.threads > 1)}, fp32, commit {machine['commit']}."
+        f" processor time on {machine['processor']}, threads {settings.threads}, fp32, commit {machine['commit']}."
         f" Contenders take turns; ratios are geometric means over {settings.rounds} rounds with 95% intervals."
         f" Promised: at least {PROMISED:g}x over transformers' padded forward where the mean length is at most"
         f" {RAGGED:g} of the longest and no prompt is shared. Gradients: against transformers' forward, whose norms"
