@@ -83,6 +83,9 @@ EXEMPT = {
     "stated_value": ("a language model states the value", "tests/training/test_stated_value.py"),
     "monte_carlo_rollouts": ("samples continuations of the policy", "tests/critics/test_monte_carlo.py"),
     "simulator": ("its target is the value of random play", "tests/critics/test_simulator.py"),
+    "greedy_answer": ("says the outcome of another answer", "tests/critics/test_greedy_answer.py"),
+    "length_weighted": ("leans to long answers, on purpose", "tests/advantages/test_group_rules.py"),
+    "turn_mean": ("its target is the mean of one turn's verdicts", "tests/rollout/test_feedback.py"),
 }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from critica.critics.prompt_value import PromptValue
 from critica.critics.simulator import SimulatorRollouts
 from critica.critics.sizes import head_parameters, holdings
 from critica.critics.tempo import PrefixTree
+from critica.critics.turn_mean import TurnMean
 from critica.policies.shape import ModelShape, read_shape
 from critica.recipes.base import Recipe
 from critica.training.copies_cost import copies_of
@@ -120,6 +121,7 @@ COUNTS: Mapping[type, Callable[[Any, Workload, ModelShape], float]] = MappingPro
         GroupMean: _means,
         LeaveOneOut: _means,
         LengthWeighted: _means,
+        TurnMean: _means,
         BetaPosterior: _means,
         PrefixTree: _prefixes,
         NumberSets: _numbers,

@@ -62,10 +62,10 @@ def recipe_for(source: Path, critic: str, policy: str, plan: FitPlan, settings: 
     base = replace(base, advantage=Gae(), name="critic_fit", steps=plan.updates, seed=plan.seed)
     chosen = [f"critic={critic}", f"target={_target_for(critic)}"] if critic else []
     found = policy or (_newest_policy(source) if run else "")
-    if not critic and not run:
-        raise CannotFit(f"{source} names no critic: write --critic scalar, quantile, categorical, …")
     if not found and not run:
         raise CannotFit(f"{source} is no run folder: name the policy that wrote these rollouts with --policy")
+    if not critic and source.is_file():
+        raise CannotFit(f"{source} names no critic: write --critic scalar, quantile, categorical, …")
     recipe = change_recipe(base, [*chosen, f"policy.path={found}", *settings], PARTS)
     return with_rates(recipe)
 
