@@ -48,3 +48,36 @@ class AdvantageRule(ABC):
 
     def check(self, critic: CriticTraits) -> None:
         """Raise ValueError, with the way out, if this rule cannot work with this critic."""
+
+
+class Around(AdvantageRule):
+    """Around another rule, `inner`: what that rule reads, refuses and is free of, so does and is this one."""
+
+    inner: AdvantageRule
+
+    @property
+    def needs(self) -> frozenset[type]:
+        return self.inner.needs
+
+    @property
+    def views(self) -> tuple[ViewSpec, ...]:
+        return self.inner.views
+
+    @property
+    def scale_free(self) -> bool:
+        return self.inner.scale_free
+
+    @property
+    def divides_by_group_spread(self) -> bool:
+        return self.inner.divides_by_group_spread
+
+    @property
+    def reads_own_tokens(self) -> bool:
+        return self.inner.reads_own_tokens
+
+    @property
+    def shift_free(self) -> bool:
+        return self.inner.shift_free
+
+    def check(self, critic: CriticTraits) -> None:
+        self.inner.check(critic)

@@ -5,44 +5,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from critica.advantages.base import AdvantageRule
+from critica.advantages.base import AdvantageRule, Around
 from critica.records.arrays import Advantages, RewardBatch, TokenBatch, ValuePrediction
 from critica.records.evidence import Evidence
-from critica.records.protocols import CriticTraits
-from critica.records.views import ViewSpec
 
 
-class SignRule(AdvantageRule):
-    """Around another rule, `inner`: what that rule reads, refuses and is free of, so does and is this one."""
-
-    inner: AdvantageRule
-
-    @property
-    def needs(self) -> frozenset[type]:
-        return self.inner.needs
-
-    @property
-    def views(self) -> tuple[ViewSpec, ...]:
-        return self.inner.views
-
-    @property
-    def scale_free(self) -> bool:
-        return self.inner.scale_free
-
-    @property
-    def divides_by_group_spread(self) -> bool:
-        return self.inner.divides_by_group_spread
-
-    @property
-    def reads_own_tokens(self) -> bool:
-        return self.inner.reads_own_tokens
-
-    @property
-    def shift_free(self) -> bool:
-        return self.inner.shift_free
-
-    def check(self, critic: CriticTraits) -> None:
-        self.inner.check(critic)
+class SignRule(Around):
+    """Negative credit times a factor."""
 
     @property
     @abstractmethod

@@ -4,17 +4,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from critica.advantages.base import AdvantageRule
+from critica.advantages.base import AdvantageRule, Around
 from critica.functional.groups import group_mean, group_sizes
 from critica.functional.robust_losses import kl_ball_weights
 from critica.records.arrays import Advantages, RewardBatch, TokenBatch, ValuePrediction
 from critica.records.evidence import Evidence
-from critica.records.protocols import CriticTraits
-from critica.records.views import ViewSpec
 
 
 @dataclass(frozen=True, slots=True)
-class WorstPrompts(AdvantageRule):
+class WorstPrompts(Around):
     """A_n q_g / p_g for rows n of prompt g: q = argmin over KL(q || p) <= radius of sum_g q_g (mean outcome of g).
 
     p_g is the prompt's share of the step's rows that have an outcome. The gradient of the worst mix's expected return
@@ -33,23 +31,18 @@ class WorstPrompts(AdvantageRule):
             raise ValueError(f"advantage.radius is {self.radius}: a ball's radius is 0 or above, and finite")
 
     @property
-    def needs(self) -> frozenset[type]:
-        """As what is inside."""
-        return self.inner.needs
-
-    @property
-    def views(self) -> tuple[ViewSpec, ...]:
-        """As what is inside."""
-        return self.inner.views
-
-    @property
-    def reads_own_tokens(self) -> bool:
-        """As what is inside."""
-        return self.inner.reads_own_tokens
-
-    @property
     def scale_free(self) -> bool:
         """Never: which mix is worst depends on the rewards' scale."""
+        return False
+
+    @property
+    def divides_by_group_spread(self) -> bool:
+        """Never: prompts are weighed after whatever is inside."""
+        return False
+
+    @property
+    def shift_free(self) -> bool:
+        """Not promised."""
         return False
 
     def estimate(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence) -> Advantages:
@@ -67,7 +60,3 @@ class WorstPrompts(AdvantageRule):
         for name, ratio in zip(names, kl_ball_weights(-mean[first], base, self.radius) / base, strict=True):
             factor[batch.group_index == name] = ratio
         return replace(credit, advantage=credit.advantage * factor[:, None], rule=f"worst_prompts({credit.rule})")
-
-    def check(self, critic: CriticTraits) -> None:
-        """Whatever the inner rule refuses."""
-        self.inner.check(critic)
