@@ -72,7 +72,7 @@ def find_recipe(name: str, recipes: Mapping[str, Recipe], parts: Catalogue, belo
         raise ConfigError(f"there is no file {path.absolute()}.")
     if not is_file(path):
         raise ConfigError(
-            f"there is no recipe {name!r}{nearest(name, recipes)}. There are: {', '.join(recipes)}; or a TOML file."
+            f"there is no recipe {name!r}{nearest(name, recipes)}. There are: {', '.join(recipes)}; or a TOML file, or my_file.py:MY_RECIPE."
         )
     if path.resolve() in below:
         raise ConfigError(f"{path} is its own base: name a recipe of the catalogue, {', '.join(recipes)}.")
