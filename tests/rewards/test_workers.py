@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,18 @@ def test_killing_the_warden_or_the_nursery_is_invisible() -> None:
             os.kill(victim, signal.SIGKILL)
             assert source.scores([request(i) for i in range(4)]) == before == [Scored(1.0)] * 4
             assert gone(victim)
+
+
+def test_no_call_is_blamed_for_a_nursery_that_takes_all_workers_along() -> None:
+    """A worker may outlive its nursery for a moment: a call that meets two of them dying has still done nothing."""
+    with Exact().build(ANYWHERE, replace(QUICK, workers=3)) as source:
+        before = source.scores([request(i) for i in range(24)])
+        for _ in range(12):
+            for pid in source.worker_pids:
+                with contextlib.suppress(FileNotFoundError):  # one that fell with the nursery before and is idle
+                    os.kill(parent_of(parent_of(pid)), signal.SIGKILL)
+                    break
+            assert source.scores([request(i) for i in range(24)]) == before
 
 
 def test_the_batch_deadline_bounds_everything() -> None:

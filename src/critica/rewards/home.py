@@ -17,6 +17,7 @@ from critica.rewards import nursery
 from critica.rewards.isolation import Isolation, leave_network_and_users
 from critica.rewards.wire import JsonObject, Judge, Program, receive, send
 
+ORPHANED = "ended together with the process that made it"
 ANSWER_SECONDS = 30.0  # forking or reaping a worker takes milliseconds; past this the nursery is broken
 
 
@@ -61,7 +62,7 @@ class Home:
             self._control.sendall(json.dumps({"do": "end", "warden": warden}).encode())
             return self._answer()["status"]
         except OSError:
-            return "ended together with the process that made it"  # a dead nursery took its workers along
+            return ORPHANED  # a dead nursery took its workers along
 
     def close(self) -> None:
         """End the nursery, which ends its workers."""

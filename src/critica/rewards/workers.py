@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from critica.rewards.home import Home, RewardCodeProblem
+from critica.rewards.home import ORPHANED, Home, RewardCodeProblem
 from critica.rewards.isolation import Isolation
 from critica.rewards.nursery import OVERRAN
 from critica.rewards.wire import FrameReader, Item, JsonObject, Judge, Program, Reply, send
@@ -136,6 +136,11 @@ class WorkerPool:
         worker.connection.close()
         return self._home.end(worker.warden)
 
+    def end_idle(self) -> None:
+        """Kill the workers that have nothing to do."""
+        for worker in [worker for worker in self._workers if not worker.pending]:
+            self.end(worker)
+
     @property
     def whole_batch(self) -> bool:
         """Whether the code sees all items in one call."""
@@ -181,7 +186,8 @@ class _Batch:
                 busy = [key.data for key in selector.get_map().values()]
                 wake = min([worker.since + self.pool.limits.call_seconds for worker in busy], default=0.0)
                 for key, _ in selector.select(max(0.0, min(wake, self.end_time) - time.monotonic())):
-                    self._read(selector, key.data)
+                    if key.data.pending:  # else it fell together with a worker read before it
+                        self._read(selector, key.data)
                 self._watch(selector)
         return [self.replies[index] for index in range(len(self.items))]
 
@@ -264,6 +270,11 @@ class _Batch:
         if status == OVERRAN:
             self._blame(worker, f"{status} ({self.pool.limits.cpu_seconds:g} s)")
             return
+        if status == ORPHANED:  # the others fall too, and may not have yet: no call is sent to them
+            for other in [key.data for key in selector.get_map().values()]:
+                self._remove(selector, other)
+                self._requeue(other)
+            self.pool.end_idle()
         culprit = worker.pending[0]
         self.deaths[culprit] += 1
         if self.deaths[culprit] <= CRASHES_FORGIVEN:
