@@ -96,11 +96,14 @@ def optimism(
 def head_consistency(quantiles: Float[Tensor, "*B M K"]) -> Float[Tensor, "*B"]:
     """Mean over the pairs of M heads and over K of (q_n - q_m)^2; 0 for one head (eq. 10).
 
-    Computed as twice the heads' sample variance, which it equals.
+    Computed as twice the heads' sample variance, which it equals (spelled out: `Tensor.var` over a middle dimension
+    takes twenty times as long).
     """
-    if quantiles.shape[-2] == 1:
+    heads = quantiles.shape[-2]
+    if heads == 1:
         return torch.zeros_like(quantiles[..., 0, 0])
-    return 2 * quantiles.var(-2, correction=1).mean(-1)
+    spread = quantiles - quantiles.mean(-2, keepdim=True)
+    return 2 / (heads - 1) * spread.square().sum(-2).mean(-1)
 
 
 def tail(quantiles: Float[Tensor, "*B K"], fraction: float, side: Side) -> Float[Tensor, "*B k"]:
