@@ -102,7 +102,8 @@ def head_consistency(quantiles: Float[Tensor, "*B M K"]) -> Float[Tensor, "*B"]:
     heads = quantiles.shape[-2]
     if heads == 1:
         return torch.zeros_like(quantiles[..., 0, 0])
-    spread = quantiles - quantiles.mean(-2, keepdim=True)
+    from_first = quantiles - quantiles[..., :1, :]  # equal heads differ by exactly 0
+    spread = from_first - from_first.mean(-2, keepdim=True)
     return 2 / (heads - 1) * spread.square().sum(-2).mean(-1)
 
 
