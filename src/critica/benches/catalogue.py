@@ -8,6 +8,7 @@ from critica.benches.continuations import CONTINUATIONS
 from critica.benches.counted_cost import COUNTED_COST
 from critica.benches.critics import CRITICS
 from critica.benches.espo import ESPO_EVIDENCE
+from critica.benches.estimators import ESTIMATORS_BENCH
 from critica.benches.import_time import IMPORT
 from critica.benches.memory import MEMORY
 from critica.benches.mutants import MUTANTS
@@ -29,7 +30,7 @@ from critica.benches.verifiers import VERIFIERS
 
 ALL = (
     IMPORT, SPEED, SANDBOX, VERIFIERS, SEEDS, SAFEGUARDS, COUNTED_COST, QUANTILE_COUNT, STOP_RULE,
-    CONTINUATIONS, SLOW_JUDGE, TORTURE, CRITICS, PAYBACK, NOISE_TUNING, NOISE, RECIPES_BENCH, ESPO_EVIDENCE, MUTANTS,
-    TRL_PARITY, PACKING, MEMORY,
+    CONTINUATIONS, SLOW_JUDGE, TORTURE, CRITICS, PAYBACK, NOISE_TUNING, NOISE, ESTIMATORS_BENCH, RECIPES_BENCH,
+    ESPO_EVIDENCE, MUTANTS, TRL_PARITY, PACKING, MEMORY,
 )  # fmt: skip
 BENCHES: Mapping[str, Bench] = MappingProxyType({bench.name: bench for bench in ALL})

@@ -64,10 +64,35 @@ CORRECTED = (
         correction=Posterior(),
     ),
 )  # fmt: skip
+# Recipes that differ in what they make of a group's outcomes, for the bench of estimators: at so many updates a step.
+ESTIMATORS = (
+    "reinforce", "rloo", "reinforce_pp", "reinforce_pp_baseline", "grpo", "dr_grpo", "dapo", "gspo", "cispo", "sapo",
+    "gmpo", "opo", "remax", "gvpo", "max_rl", "pkpo", "rl2ml", "hpo", "a_hpo", "tempo",
+)  # fmt: skip
+UPDATES = (1, 4)
+
+
+def updated(name: str, updates: int) -> Arm:
+    """The recipe with each step's answers cut into so many updates."""
+    learner = replace(RECIPES[name].learner, updates_per_epoch=updates)
+    return variant(updated_name(name, updates), name, f"{updates} updates a step", learner=learner)
+
+
+def updated_name(name: str, updates: int) -> str:
+    """What that arm is called."""
+    return f"{name}@{updates}"
+
+
 SWEEP = (ppo_decay(0.8), ppo_decay(1.0), dvpo_without_tails())
 ARMS: Mapping[str, Arm] = MappingProxyType(
-    {arm.name: arm for arm in (*(plain(name) for name in (*CORE_ARMS, *FURTHER_ARMS)), *CORRECTED, *SWEEP)}
-)
+    {
+        arm.name: arm
+        for arm in (
+            *(plain(name) for name in (*CORE_ARMS, *FURTHER_ARMS)), *CORRECTED, *SWEEP,
+            *(updated(name, updates) for name in ESTIMATORS for updates in UPDATES),
+        )
+    }
+)  # fmt: skip
 CORRECTED_ARMS = tuple(arm.name for arm in CORRECTED)
 SWEEP_ARMS = ("ppo", "dvpo", *(arm.name for arm in SWEEP))
 
