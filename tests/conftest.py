@@ -3,9 +3,11 @@
 import sys
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
+
+import shape_checks
 
 settings.register_profile(
     "repeatable",
@@ -18,7 +20,8 @@ settings.load_profile("repeatable")
 
 # Before any test module imports the package: each xdist worker loads this file too.
 assert not any(name == "critica" or name.startswith("critica.") for name in sys.modules)
-install_import_hook("critica", "shape_checks.check")
+jaxtyping.jaxtyped = shape_checks.jaxtyped  # what the hook writes above each function and class
+jaxtyping.install_import_hook("critica", "shape_checks.check")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -22,6 +22,7 @@ _API = {
     "fit_reward_model": "critica.training.reward_fit",
     "audit_reward_model": "critica.training.reward_audit",
     "plan": "critica.training.plan",
+    "answers": "critica.training.answers",
     "RunFolder": "critica.store.run_folder",
     "write_report": "critica.viewer.report",
 }

@@ -1,7 +1,5 @@
 """The Policy Cliff: the bound by enumeration, the flip of the argmax, and the temperature as a term of the loss."""
 
-import math
-
 import pytest
 import torch
 
@@ -15,7 +13,7 @@ from critica.recipes.catalogue import PARTS, RECIPES
 from critica.recipes.coercion import ConfigError
 from critica.recipes.resolve import change_recipe
 from critica.records.arrays import Advantages
-from critica.records.evidence import Evidence
+from critica.records.evidence import Evidence, SaidError
 
 
 def test_the_soft_policy_moves_by_at_most_the_bound():
@@ -95,4 +93,19 @@ def test_wrong_use_is_refused():
         NoiseEntropy(allowed_log_ratio=0.0)
     with pytest.raises(ConfigError, match="divided by a spread"):
         change_recipe(RECIPES["policy_cliff"], ["advantage.scale=group"], PARTS)
-    assert math.isclose(RECIPES["policy_cliff"].objective.penalties[0].weight, 0.01)
+    with pytest.raises(ConfigError, match="source"):
+        change_recipe(RECIPES["policy_cliff"], ['objective.penalties=[{use="noise_entropy", source="guessed"}]'], PARTS)
+
+
+@pytest.mark.parametrize(("error", "counted"), [(0.0, 0.0), (0.02, 0.02), (0.3, 0.05)])
+def test_audits_set_the_temperature_up_to_the_cap(error, counted):
+    """The same loss as with that noise stated."""
+    batch = token_batch(["css"], [0])
+    place = batch.sampled_mask.double()
+    scores = TokenScores(place * -0.5, place * -0.5, place * 0.7, torch.zeros(0, 4, dtype=torch.float64))
+    audited = NoiseEntropy(noise=0.05, allowed_log_ratio=2.0, source="audited")
+    stated = NoiseEntropy(noise=counted, allowed_log_ratio=2.0)
+    found = audited.weight * audited.values(scores, Evidence(SaidError(error)))
+    torch.testing.assert_close(found, stated.weight * stated.values(scores, Evidence()))
+    assert found.sum().item() == pytest.approx(-counted * 0.7 * 2)  # tau = 2 noise / 2 nats, at two tokens
+    assert audited.needs == {SaidError} and not stated.needs

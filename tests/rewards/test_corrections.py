@@ -13,7 +13,7 @@ from critica.records.supervision import Abstained, Scale, Scored, SpanScore
 from critica.rewards import audited_corrections
 from critica.rewards.audited_corrections import Appeal, AuditedValue
 from critica.rewards.correction_base import Uncorrected
-from critica.rewards.corrections import Backward, Forward
+from critica.rewards.corrections import Backward, Forward, Watched
 from critica.rewards.each_objective import EachObjective, live_correction
 from critica.rewards.rates import Audited, CorrectionProblem, Stated
 from critica.rewards.value_corrections import Repair, Soften, Unsure, Winsorize
@@ -229,6 +229,29 @@ def test_a_source_that_says_the_opposite_is_found_in_200_audits():
     found = {one.name: one.value for one in good.reports()}
     assert found["correction/alarm"] == 0.0
     assert found["correction/signal_low"] < 0.7 < found["correction/signal_high"]
+
+
+def test_watching_changes_nothing_and_knows_the_larger_error_in_units_of_reward():
+    """20 of 40 wrong answers told high: (10 * .1 + 20) / 50 beside the prior's .1 for the right, 8 units wide."""
+    truths = {f"a.{i}": 0.0 for i in range(40)}
+    live = Watched(Audited(share=1.0, gold=Gold(truths))).build(context(WIDE))
+    assert live.said_error() == pytest.approx(0.1 * 8)
+    said = said_of({"a": [6.0] * 20 + [-2.0] * 20}, scale=WIDE)
+    assert live.correct(said) == list(said.rewards)
+    assert live.said_error() == pytest.approx(21 / 50 * 8)
+    again = Watched(Audited(share=1.0, gold=Gold(truths))).build(context(WIDE))
+    again.load_state_dict(json.loads(json.dumps(live.state_dict())))
+    assert again.said_error() == live.said_error()
+    assert Backward(Stated(0.05, 0.2)).build(context(WIDE)).said_error() == pytest.approx(0.2 * 8)
+
+
+def test_a_watched_source_that_says_the_opposite_is_an_alarm_and_no_end():
+    truths = {f"a.{i}": float(i % 2) for i in range(200)}
+    live = Watched(Audited(share=1.0, gold=Gold(truths))).build(context())
+    live.correct(said_of({"a": [1.0 - float(i % 2) for i in range(200)]}))
+    live.correct(said_of({"b": [1.0]}, step=2))
+    assert {one.name: one.value for one in live.reports()}["correction/alarm"] == 1.0
+    assert live.said_error() > 0.9
 
 
 def test_the_rates_that_correct_a_round_come_from_the_rounds_before():

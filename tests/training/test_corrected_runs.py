@@ -144,6 +144,7 @@ class Live(VerdictSource):
     [
         '{{use="audited_value", share=0.5, gold={gold}}}',
         '{{use="backward", rates={{use="audited", share=0.5, gold={gold}}}}}',
+        '{{use="watched", rates={{share=0.5, gold={gold}}}}}',
     ],
 )
 @pytest.mark.parametrize("stop", [2, 3])

@@ -48,7 +48,7 @@ def test_a_run_records_every_scene_and_its_books_balance(name, small, tmp_path):
         assert {label_of(row["trajectory_id"]) for row in rows} == WORLDS[name][1]
         names = {row["trajectory_id"] for row in rows}
         assert all(not row["parent_id"] or row["parent_id"] in names for row in rows)
-        shown = {one.trajectory_id: one for one in pick_rollouts(run)}
+        shown = {one.trajectory_id: one for one in pick_rollouts(run).rollouts}
         for row in rows:
             if label_of(row["trajectory_id"]) and row["trajectory_id"] in shown:
                 first = row["sampled_mask"].index(True)

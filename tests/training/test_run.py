@@ -192,7 +192,7 @@ def test_a_run_can_be_resumed_before_its_first_evaluation_is_done(small, tmp_pat
 
 def test_what_cannot_be_built_leaves_no_run_behind(small, tmp_path):
     broken = small("ppo", policy=replace(small("ppo").policy, device="cuda"))
-    with pytest.raises(ValueError, match=r"policy\.device=cpu"):
+    with pytest.raises(ValueError, match="no CUDA device"):
         train(broken, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

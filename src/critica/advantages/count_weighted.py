@@ -112,7 +112,7 @@ class CountWeighted(AdvantageRule):
         right = known & (told.per_token.sum(dim=(1, 2)) >= self.threshold)
         size = group_sizes(known, batch.group_index)
         count = group_sums(right.double(), batch.group_index).long()
-        credit = torch.zeros(batch.rows, dtype=torch.float64)
+        credit = torch.zeros(batch.rows, dtype=torch.float64, device=known.device)
         for n in sorted(set(size[known].tolist())):
             chosen = known & (size == n)
             if n >= self.weights.least_size:
@@ -126,7 +126,7 @@ class CountWeighted(AdvantageRule):
 
     def _credit(self, right: Tensor, count: Tensor, size: int) -> Float[Tensor, "n"]:
         """Of rows of groups of this size."""
-        table = torch.tensor(self.weights.right(size), dtype=torch.float64)
+        table = torch.tensor(self.weights.right(size), dtype=torch.float64, device=right.device)
         own, others = right.double(), count - right.long()
         plain = own * by_count(table, count)
         if self.baseline == "none":

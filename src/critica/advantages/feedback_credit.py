@@ -50,8 +50,8 @@ class FeedbackCredit(AdvantageRule):
     def estimate(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction, evidence: Evidence) -> Advantages:
         credit = self.inner.estimate(batch, told, values, evidence)
         labels = [label_of(name) for name in batch.trajectory_ids]
-        single = torch.tensor([label == "single" for label in labels])[:, None]
-        imitated = torch.tensor([label in IMITATED for label in labels])[:, None]
+        single = torch.tensor([label == "single" for label in labels], device=batch.device)[:, None]
+        imitated = torch.tensor([label in IMITATED for label in labels], device=batch.device)[:, None]
         likely = batch.behavior_logprobs >= self.floor
         mask = credit.mask & (~single | (likely & (self.single > 0))) & (~imitated | (self.imitation > 0))
         advantage = torch.where(single, self.single * credit.advantage, credit.advantage)

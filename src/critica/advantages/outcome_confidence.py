@@ -33,7 +33,7 @@ class OutcomeConfidence(AdvantageRule):
         closes = torch.cat((rows[1:] != rows[:-1], rows.new_ones(1, dtype=torch.bool))) if len(rows) else rows.bool()
         confidence = before.probs.mean(2)[rows, places, own[rows]]
         after = torch.cat((confidence[1:], confidence.new_zeros(1))) if len(rows) else confidence
-        ends = last.probs.mean(2)[:, 0][torch.arange(batch.rows), own]
+        ends = last.probs.mean(2)[:, 0][torch.arange(batch.rows, device=own.device), own]
         after = torch.where(closes, ends[rows], after)
         baseline, _ = leave_one_out_mean(returns, known, batch.group_index)
         advantage = scatter_sampled(after.to(returns), batch.sampled_mask) * (returns - baseline)[:, None]

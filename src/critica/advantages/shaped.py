@@ -64,7 +64,7 @@ class ShapedOutcome(AdvantageRule):
         potential, counts = compact(values.mean, starts)
         if not potential.shape[1]:
             return values.mean[:, :1] * 0
-        present = torch.arange(potential.shape[1]) < counts[:, None]
+        present = torch.arange(potential.shape[1], device=potential.device) < counts[:, None]
         own = differences(potential, values.bootstrap, present, absorbing=False)
         spread = own[present].std() if int(present.sum()) > 1 else own.new_ones(())
         rewards = differences(potential, values.bootstrap, present, self.absorbing)

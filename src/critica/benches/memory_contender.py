@@ -15,6 +15,7 @@ from critica.curricula.base import Stage
 from critica.functional import head
 from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.surrogates import ClippedRatio
+from critica.policies.body_mode import BodyMode
 from critica.policies.language_model import LanguagePolicy
 from critica.policies.numerics import configure, training_matmuls
 from critica.policies.shape import ModelShape
@@ -36,7 +37,8 @@ def main() -> None:
         head.ENTRIES = sys.maxsize  # every micro-batch is one chunk's worth: the logits are made whole
     learn(learner_of(random_policy(64, 64, 1, 2 * PROMPT), 64), batch_of(2, 2 * PROMPT, 64))  # libraries are loaded
     before = resident("VmRSS")
-    policy = random_policy(asked["vocabulary"], asked["width"], asked["layers"], asked["length"])
+    mode = BodyMode(into_grad=True)  # as every run's policy
+    policy = random_policy(asked["vocabulary"], asked["width"], asked["layers"], asked["length"], mode=mode)
     learner = learner_of(policy, asked["tokens"])
     rows = asked["tokens"] // asked["length"]
     with training_matmuls():

@@ -5,13 +5,19 @@ from typing import Any
 
 import torch
 
+from critica.policies.body_mode import PLAIN, BodyMode
 from critica.policies.language_model import LanguagePolicy
 from critica.records.arrays import TokenBatch
 from critica.records.words import StopReason
 
 
 def random_policy(
-    vocabulary: int, width: int, layers: int, longest: int, dtype: torch.dtype = torch.float32
+    vocabulary: int,
+    width: int,
+    layers: int,
+    longest: int,
+    dtype: torch.dtype = torch.float32,
+    mode: BodyMode = PLAIN,
 ) -> LanguagePolicy:
     """A Qwen3 with tied embeddings, heads of 32 or 64 numbers, and no tokenizer."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -25,7 +31,7 @@ def random_policy(
     config._attn_implementation = "eager"
     torch.manual_seed(0)
     made: Any = Qwen3ForCausalLM(config)
-    return LanguagePolicy(made.to(dtype), None)
+    return LanguagePolicy(made.to(dtype), None, None, mode)
 
 
 def random_batch(

@@ -10,7 +10,7 @@ from critica.cli.output import say, show, show_json, table
 
 if TYPE_CHECKING:
     from critica.evaluation.compare import ComparisonReport
-    from critica.viewer.side_by_side import Table
+    from critica.viewer.page import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Compare:
 
 def tables_of(found: "ComparisonReport") -> "tuple[Table, ...]":
     """Held-out accuracy of every run, and the paired differences, for the page."""
-    from critica.viewer.side_by_side import Table
+    from critica.viewer.page import Table
 
     rows = tuple((row.run, row.evaluation, row.how, str(row.prompts), str(row.accuracy)) for row in found.rows)
     pairs = tuple((f"{item.after} - {item.before}", str(item), str(item.prompts)) for item in found.differences)

@@ -52,6 +52,7 @@ VERBS = {
         "policy", "MakePolicy", "make a tiny policy: the one that ships, or one that plays the token games"
     ),
     "policy mix": Entry("mix", "MixPolicies", "mix policies of one base by their weights, between or beyond them"),
+    "policy export": Entry("export", "ExportPolicy", "write a policy as a folder that transformers and peft open"),
     "bench": Entry("bench", "Bench", "run a benchmark"),
     "doctor": Entry("doctor", "Doctor", "check this machine and say what to fix"),
     "version": Entry("version", "Version", "print the versions that matter in a bug report"),

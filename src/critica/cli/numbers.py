@@ -32,5 +32,6 @@ def _spec(least: int, default: str) -> PrimitiveConstructorSpec:
 Count = Annotated[int | None, _spec(1, "config")]  # absent: what the recipe or the run says
 Step = Annotated[int | None, _spec(0, "newest")]  # of a checkpoint
 Seed = Annotated[int | None, _spec(0, "config")]
+Every = Annotated[int | None, _spec(0, "terminal: 20, log: 0")]  # steps; absent: by where it is said
 Positive = Annotated[int, _spec(1, "")]
 Natural = Annotated[int, _spec(0, "")]

@@ -1,12 +1,13 @@
 """`critica resume`: continue a run from its last checkpoint."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from critica.cli.numbers import Count, Step
+from critica.cli.numbers import Count, Every, Step
 from critica.cli.output import quiet_libraries, say, show, show_json
 from critica.cli.results import STOPPED, describe_result, result_json
 from critica.cli.track import listeners_of
@@ -38,6 +39,9 @@ class Resume:
     # Also tell tensorboard, trackio, wandb, or my_file.py:my_function, called with every finished step.
     track: Annotated[tuple[str, ...], arg(metavar="WHO")] = ()
 
+    # Steps between two tables of a few answers; 0: none. By default 20 on a terminal, and none in a log or with --json.
+    samples: Every = None
+
     # Write the result as JSON to stdout.
     json: bool = False
 
@@ -46,6 +50,11 @@ class Resume:
         """The run folder."""
         return Path(self.run)
 
+    @property
+    def samples_every(self) -> int | None:
+        """Steps between two tables of answers; None: as the place where it is said has it."""
+        return 0 if self.json and self.samples is None else self.samples
+
     def __call__(self) -> int:
         """Restore, train on, say what came out."""
         from critica.training.progress import Lines
@@ -53,7 +62,8 @@ class Resume:
 
         quiet_libraries()
         told = listeners_of(self.track)
-        result = resume(self.folder, self.steps, self.step, self.set, reporter=Lines, notify=say, listeners=told)
+        lines = partial(Lines, samples_every=self.samples_every)
+        result = resume(self.folder, self.steps, self.step, self.set, reporter=lines, notify=say, listeners=told)
         if self.json:
             show_json(result_json(result))
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from critica.cli.choice import Choice, free_folder, resolve
-from critica.cli.numbers import Positive
+from critica.cli.numbers import Every, Positive
 from critica.cli.output import quiet_libraries, say, show, show_json
 from critica.cli.results import STOPPED, describe_result, result_json
 from critica.cli.track import listeners_of
@@ -45,6 +45,9 @@ class Train:
     # Also tell tensorboard, trackio, wandb, or my_file.py:my_function, called with every finished step.
     track: Annotated[tuple[str, ...], arg(metavar="WHO")] = ()
 
+    # Steps between two tables of a few answers; 0: none. By default 20 on a terminal, and none in a log or with --json.
+    samples: Every = None
+
     # Write the result as JSON to stdout.
     json: bool = False
 
@@ -52,6 +55,11 @@ class Train:
     def folder(self) -> Path | None:
         """The run folder, when it was named."""
         return Path(self.run) if self.run else None
+
+    @property
+    def samples_every(self) -> int | None:
+        """Steps between two tables of answers; None: as the place where it is said has it."""
+        return 0 if self.json and self.samples is None else self.samples
 
     def __call__(self) -> int:
         """Resolve, train, say what came out."""
@@ -64,7 +72,8 @@ class Train:
             return self._several(recipe)
         folder = self.folder or free_folder(recipe.name, recipe.seed)
         told = listeners_of(self.track)
-        result = train(recipe, folder, reporter=Lines, notify=say, critic_from=self.critic_from, listeners=told)
+        lines = partial(Lines, samples_every=self.samples_every)
+        result = train(recipe, folder, reporter=lines, notify=say, critic_from=self.critic_from, listeners=told)
         if self.json:
             show_json(result_json(result))
         else:
@@ -82,7 +91,8 @@ class Train:
 
         folder = self.folder or Path("runs") / f"{recipe.name}-seeds"
         told = partial(listeners_of, self.track)
-        results = list(train_seeds(recipe, folder, self.seeds, Lines, say, self.critic_from, told))
+        lines = partial(Lines, samples_every=self.samples_every)
+        results = list(train_seeds(recipe, folder, self.seeds, lines, say, self.critic_from, told))
         if not all(result.finished for result in results):
             say(f"stopped in {results[-1].run}; the same command goes on")
             return STOPPED

@@ -71,7 +71,7 @@ class LiveChunkCritic(StepCritic):
         nodes = self.nodes(batch)
         starts = step_starts(nodes, batch.sampled_mask)[batch.sampled_mask]
         mean = scatter_sampled(self._values(states, starts), batch.sampled_mask)
-        after = self._values(ends, torch.ones(batch.rows, dtype=torch.bool))
+        after = self._values(ends, torch.ones(batch.rows, dtype=torch.bool, device=ends.device))
         return ValuePrediction(mean, batch.sampled_mask, after, nodes=nodes)
 
     def fit(

@@ -10,7 +10,9 @@ from torch import Tensor
 from critica.critics.statements import MARK
 from critica.policies.base import TextCodec, WritingPolicy
 from critica.policies.batching import microbatches
+from critica.policies.body_mode import device_of
 from critica.records.arrays import TokenBatch
+from critica.records.devices import moved
 from critica.records.words import StopReason
 
 DIGITS = "0123456789"
@@ -64,9 +66,9 @@ def digit_means(policy: WritingPolicy, digits: DigitTokens, contexts: Sequence[t
     """`DigitTokens.mean` after each context: a statement up to where its value begins."""
     if not contexts:
         return []
-    batch = forced(contexts, (digits.zero, digits.point, digits.decimals[0]))
+    batch = moved(forced(contexts, (digits.zero, digits.point, digits.decimals[0])), device_of(policy.model))
     means = [0.0] * batch.rows
-    for rows in microbatches(batch, torch.arange(batch.rows), TOKENS):
+    for rows in microbatches(batch, torch.arange(batch.rows, device=batch.device), TOKENS):
         logits = policy.logits(policy.sampled_states(batch.select(rows)))
         for row, part in zip(rows.tolist(), logits.view(len(rows), 3, -1), strict=True):
             means[row] = digits.mean(part)

@@ -34,6 +34,6 @@ class GreedyAnswerCritic(ValueCritic):
 
     def predict(self, batch: TokenBatch, told: RewardBatch, evidence: Evidence) -> ValuePrediction:
         said = evidence[Continuations].live.outcomes([(row, 0) for row in range(batch.rows)], 1, greedy=True)
-        value = torch.from_numpy(said[:, 0]).to(batch.behavior_logprobs.dtype)
+        value = torch.from_numpy(said[:, 0]).to(batch.behavior_logprobs)
         fine = ~value.isnan()
         return flat_prediction(batch, value.nan_to_num(), fine, fine.long(), own=False, siblings=False)

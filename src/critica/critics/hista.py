@@ -86,7 +86,8 @@ class HiddenNeighborsCritic(ValueCritic):
         dtype = batch.behavior_logprobs.dtype
         place = node.clamp(min=0)
         return ValuePrediction(
-            values.gather(1, place).to(dtype).where(mask, 0.0), mask, bootstrap=torch.zeros(batch.rows, dtype=dtype),
+            values.gather(1, place).to(dtype).where(mask, 0.0), mask,
+            bootstrap=batch.behavior_logprobs.new_zeros(batch.rows),
             support=behind.gather(1, place).to(dtype).where(mask, 0.0), uses_own_outcome=not self.part.leave_one_out,
             uses_siblings=True, nodes=node,
         )  # fmt: skip
@@ -106,9 +107,9 @@ class HiddenNeighborsCritic(ValueCritic):
     ) -> Float[Tensor, "N R D"]:
         """Smoothed states from before the first sampled token to after the last, every `window_tokens`-th."""
         width = int(lengths.max()) + 1
-        dense = torch.arange(width) < lengths[:, None]
+        dense = torch.arange(width, device=lengths.device) < lengths[:, None]
         states = scatter_sampled(hidden.states.float(), dense)
-        states[torch.arange(batch.rows), lengths] = hidden.bootstrap.float()
+        states[torch.arange(batch.rows, device=lengths.device), lengths] = hidden.bootstrap.float()
         return smoothed(states, self.part.smoothing)[:, :: self.part.window_tokens]
 
     def _fill(
@@ -125,10 +126,10 @@ class HiddenNeighborsCritic(ValueCritic):
         later = (lengths - 1) // interval  # nodes after the first that begin before the last token
         if int(later.max()) < 1:
             return
-        index = torch.arange(int(later.max()) + 2)  # the first node, the later ones, and the end
+        index = torch.arange(int(later.max()) + 2, device=rows.device)  # the first node, the later ones, and the end
         ends = torch.minimum(index * interval, lengths[:, None]) // self.part.window_tokens + 1
         real = (index <= later[:, None] + 1).flatten()
-        owner = torch.arange(len(rows)).repeat_interleave(len(index))
+        owner = torch.arange(len(rows), device=rows.device).repeat_interleave(len(index))
         position = index.repeat(len(rows))
         distances = self._distances(vectors[rows, : int(ends.max())], ends)
         same = owner[:, None] == owner

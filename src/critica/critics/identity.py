@@ -20,7 +20,7 @@ def tasks_of_rows(batch: TokenBatch, evidence: Evidence) -> tuple[Task, ...]:
 def waves_of_rows(batch: TokenBatch, evidence: Evidence) -> Int[Tensor, "N"]:
     """In which wave of its group each row was written, from 0: all 0 where whole groups were asked for at once."""
     found = {t.trajectory_id: g.wave_of(i) for g in evidence[Groups].groups for i, t in enumerate(g.trajectories)}
-    return torch.tensor([found[name] for name in batch.trajectory_ids], dtype=torch.long)
+    return torch.tensor([found[name] for name in batch.trajectory_ids], dtype=torch.long, device=batch.device)
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ def reward_span(told: RewardBatch) -> tuple[float, float]:
 def group_sums(values: Float[Tensor, "N"], group_index: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
     """The sum over each row's group, at every row."""
     member = torch.unique(group_index, return_inverse=True)[1]
-    sums = torch.zeros(int(member.max()) + 1 if member.numel() else 0, dtype=values.dtype)
+    sums = values.new_zeros(int(member.max()) + 1 if member.numel() else 0)
     return sums.index_add(0, member, values).index_select(0, member)
 
 

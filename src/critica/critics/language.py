@@ -124,7 +124,7 @@ class StatedValueCritic(ValueCritic):
         self._critiques = self.critic.critiques(self._groups)
         read = {t.trajectory_id: (t, scores_by_prefix(g, said)) for g, said in self._judged() for t in g.trajectories}
         low, span = reward_span(told)
-        value = torch.full(batch.token_ids.shape, self.prior, dtype=torch.float64)
+        value = torch.full(batch.token_ids.shape, self.prior, dtype=torch.float64, device=batch.device)
         support, nodes = torch.zeros_like(value), torch.zeros_like(batch.node_index)
         for row, name in enumerate(batch.trajectory_ids):
             trajectory, scores = read[name]

@@ -15,8 +15,10 @@ from critica.critics.base import CriticContext, ValueCritic
 from critica.critics.bodies import Body, SharedTrunk
 from critica.policies.base import Backbone
 from critica.policies.batching import microbatches
+from critica.policies.body_mode import device_of
 from critica.policies.kept import KeptStates
 from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction, ValueTargets
+from critica.records.devices import HOST, moved
 from critica.records.evidence import Evidence, HiddenStates
 from critica.records.losses import LossTerm
 from critica.records.words import StopReason
@@ -60,8 +62,9 @@ class LearnedCritic(ValueCritic):
         context: CriticContext,
         shapers: Sequence[nn.Module] = (),
     ) -> None:
-        self.head = head.float()
-        self.shapers = nn.ModuleList(shapers).float()
+        device = device_of(context.policy.model)
+        self.head = head.float().to(device)
+        self.shapers = nn.ModuleList(shapers).float().to(device)
         self.body = reader
         self.has_body = self.body is not None
         self.shapes_trunk = isinstance(body, SharedTrunk) and not body.detached
@@ -119,14 +122,14 @@ class LearnedCritic(ValueCritic):
 
     def means(self, shaped: Float[Tensor, "n E"]) -> Float[Tensor, "n"]:
         """The mean value of shaped states; a head that says it directly saves the grid that `read` makes."""
-        return self.read(single_tokens(len(shaped)), shaped, shaped).mean[:, 1]
+        return self.read(single_tokens(len(shaped), shaped.device), shaped, shaped).mean[:, 1]
 
     @torch.no_grad()
     def foresee(self, states: Float[Tensor, "n D"]) -> ValuePrediction:
         """The prediction for bare states, each at place 1 of a row of its own."""
         self._set_mode(training=False)
         shaped = self.shaped(states)
-        return self.read(single_tokens(len(states)), shaped, shaped)
+        return self.read(single_tokens(len(states), shaped.device), shaped, shaped)
 
     @torch.no_grad()
     def predict(self, batch: TokenBatch, told: RewardBatch, evidence: Evidence) -> ValuePrediction:
@@ -143,7 +146,7 @@ class LearnedCritic(ValueCritic):
 
     def _read_body(self, body: Backbone, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         """The body's states without gradient, in pieces that fit; a batch of one piece is kept for the update."""
-        pieces = microbatches(batch, torch.arange(batch.rows), self.tokens)
+        pieces = microbatches(batch, torch.arange(batch.rows, device=batch.device), self.tokens)
         if len(pieces) == 1 and self.kept.tokens:
             with torch.enable_grad():
                 states, ends = body.sampled_and_final_states(batch)
@@ -212,14 +215,15 @@ class LearnedCritic(ValueCritic):
 
 
 @lru_cache(maxsize=256)
-def single_tokens(rows: int) -> TokenBatch:
+def single_tokens(rows: int, device: torch.device = HOST) -> TokenBatch:
     """A batch of `rows` rows with one sampled token each, to read a head outside of any batch."""
     grid = torch.zeros(rows, 2, dtype=torch.long)
     sampled = torch.tensor([[False, True]]).expand(rows, 2)
     line, flat = torch.zeros(rows, dtype=torch.long), torch.zeros(rows, 2)
-    return TokenBatch(
+    made = TokenBatch(
         grid, torch.ones_like(sampled), sampled, grid, grid, flat + 1, flat,
         prefix_length=line + 1, group_index=line, task_index=line, role_index=line, parent_index=line - 1,
         episode_index=line, policy_version=line, stop=(StopReason.TOKEN_LIMIT,) * rows,
         trajectory_ids=tuple(map(str, range(rows))),
     )  # fmt: skip
+    return moved(made, device)

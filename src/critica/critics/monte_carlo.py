@@ -95,7 +95,7 @@ class MonteCarloCritic(ValueCritic):
         found: dict[tuple[int, int], tuple[float, float]],
     ) -> ValuePrediction:
         """Each node's value held until the next; places without a value are no nodes."""
-        grid = torch.zeros(3, *batch.token_ids.shape, dtype=torch.float64)  # value, support, node
+        grid = torch.zeros(3, *batch.token_ids.shape, dtype=torch.float64, device=batch.device)  # value, support, node
         for row, places in enumerate(nodes):
             columns = batch.sampled_mask[row].nonzero().squeeze(-1)
             known = [place for place in places if found.get((row, place), (0.0, 0.0))[1] > 0]
@@ -105,7 +105,7 @@ class MonteCarloCritic(ValueCritic):
                 grid[0, row, cells], grid[1, row, cells], grid[2, row, cells] = value, support, node
         dtype, mask = batch.behavior_logprobs.dtype, batch.sampled_mask & (grid[1] > 0)
         return ValuePrediction(
-            grid[0].to(dtype).where(mask, 0.0), mask, bootstrap=torch.zeros(batch.rows, dtype=dtype),
+            grid[0].to(dtype).where(mask, 0.0), mask, bootstrap=batch.behavior_logprobs.new_zeros(batch.rows),
             support=grid[1].to(dtype), nodes=torch.where(batch.sampled_mask, grid[2].long(), -1),
         )  # fmt: skip
 

@@ -74,8 +74,8 @@ class NumberSetsCritic(ValueCritic):
                 count, total = table.get((groups[row], state), (0, 0.0))
                 table[groups[row], state] = (count + 1, total + returns[row])
         low, span = reward_span(told)
-        grid = torch.zeros(3, *batch.token_ids.shape, dtype=torch.float64)  # value, support, node
-        after = torch.zeros(batch.rows, dtype=torch.float64)
+        grid = torch.zeros(3, *batch.token_ids.shape, dtype=torch.float64, device=batch.device)  # value, support, node
+        after = torch.zeros(batch.rows, dtype=torch.float64, device=batch.device)
         for row, states in enumerate(self._states):
             own = (1, returns[row]) if self.part.leave_one_out and known[row] else (0, 0.0)
             held = 0.0

@@ -30,7 +30,7 @@ class SiblingPairs(TargetRule):
         width = batch.sampled_mask.shape[1]
         last = width - 1 - batch.sampled_mask.flip(1).int().argmax(1)
         mask = torch.zeros_like(batch.sampled_mask)
-        mask[torch.arange(batch.rows), last] = weights.sum(-1) > 0
+        mask[torch.arange(batch.rows, device=mask.device), last] = weights.sum(-1) > 0
         return Pairs(values.scores[who], better, weights, mask & batch.sampled_mask)
 
     def check(self, critic: CriticTraits) -> None:

@@ -81,7 +81,9 @@ class BetaPosteriorCritic(ValueCritic):
         names = tuple(task.task_id for task in tasks_of_rows(batch, evidence))
         self._pending.keep(batch, names)
         self._waves = waves_of_rows(batch, evidence)
-        count, total = torch.tensor([self.memory.read(name) for name in names], dtype=torch.float64).unbind(-1)
+        count, total = torch.tensor(
+            [self.memory.read(name) for name in names], dtype=torch.float64, device=batch.device
+        ).unbind(-1)
         if self.part.siblings:
             returns, known = scaled_returns(told)
             count = count + group_sums(known.double(), batch.group_index) - known.double()

@@ -91,7 +91,7 @@ class FrozenPair(ValueCritic):
     def _read(self, model: TrainablePolicy, batch: TokenBatch) -> Float[Tensor, "N T"]:
         """Log-probs of the sampled tokens, in pieces: logits of a whole step would not fit."""
         found = torch.zeros_like(batch.behavior_logprobs)
-        for rows in microbatches(batch, torch.arange(batch.rows), TOKENS):
+        for rows in microbatches(batch, torch.arange(batch.rows, device=batch.device), TOKENS):
             piece = batch.select(rows)
             found[rows, : piece.token_ids.shape[1]] = self._logprobs(model, piece, model.sampled_states(piece)).to(
                 found

@@ -142,8 +142,9 @@ class LivePrivileged(Learning):
 
 def with_contexts(batch: TokenBatch, contexts: Mapping[str, tuple[int, ...]]) -> TokenBatch:
     """The batch with each row's first context turn replaced. Raises KeyError for a row without a context."""
-    pieces = [torch.tensor(contexts[name], dtype=torch.long) for name in batch.trajectory_ids]
-    lengths = batch.lengths - batch.prefix_length + torch.tensor([len(piece) for piece in pieces])
+    pieces = [torch.tensor(contexts[name], dtype=torch.long, device=batch.device) for name in batch.trajectory_ids]
+    openings = torch.tensor([len(piece) for piece in pieces], device=batch.device)
+    lengths = batch.lengths - batch.prefix_length + openings
     rows, width = batch.rows, int(lengths.max())
     token_ids = batch.token_ids.new_zeros(rows, width)
     turn_index, node_index = batch.turn_index.new_full((rows, width), -1), batch.node_index.new_full((rows, width), -1)
@@ -162,7 +163,7 @@ def with_contexts(batch: TokenBatch, contexts: Mapping[str, tuple[int, ...]]) ->
     return replace(
         batch, token_ids=token_ids, valid_mask=turn_index >= 0, sampled_mask=sampled, turn_index=turn_index,
         node_index=node_index, temperature=temperature, behavior_logprobs=logprobs,
-        prefix_length=torch.tensor([len(piece) for piece in pieces]),
+        prefix_length=openings,
     )  # fmt: skip
 
 

@@ -108,7 +108,7 @@ class PromptValueCritic(ValueCritic):
         self._waves = waves_of_rows(batch, evidence)
         asked = sorted(set(self._shown.values()))
         rates, support = self.rates(asked)
-        return tuple(_at_rows(values, asked, tasks) for values in (rates, support))  # type: ignore[return-value]
+        return tuple(_at_rows(values, asked, tasks).to(batch.device) for values in (rates, support))  # type: ignore[return-value]
 
     def _record(self, names: Sequence[str]) -> tuple[Float[Tensor, "C"], Float[Tensor, "C"], Float[Tensor, "C F"]]:
         """Totals, counts and points of these prompts of the record, faded to now."""

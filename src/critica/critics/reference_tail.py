@@ -27,7 +27,7 @@ class ReferenceTail(TargetRule):
     def build(self, batch: TokenBatch, told: RewardBatch, values: ValuePrediction) -> ValueTargets:
         whole = MonteCarlo().build(batch, told, values)
         assert isinstance(whole, Scalar)
-        switches = torch.tensor([switch_of(name, self.roll_in) for name in batch.trajectory_ids])
+        switches = torch.tensor([switch_of(name, self.roll_in) for name in batch.trajectory_ids], device=batch.device)
         number = batch.sampled_mask.cumsum(-1)  # of each sampled token in its row, from 1
         mask = whole.mask & (number >= switches[:, None])
         return Scalar(whole.values.where(mask, 0.0), mask)

@@ -109,7 +109,7 @@ class LiveSentenceReward(StepCritic):
         before, after = (self.head["value"](part).squeeze(-1) for part in (states, ends))
         starts = step_starts(nodes, mask)
         opening, counts = compact(scatter_sampled(before, mask), starts)
-        place = torch.arange(opening.shape[1])
+        place = torch.arange(opening.shape[1], device=opening.device)
         present, last = place < counts[:, None], place == counts[:, None] - 1
         closing = torch.where(last, after[:, None], opening.roll(-1, 1))
         weights = torch.ones_like(opening)

@@ -57,7 +57,7 @@ class SimulatorCritic(ValueCritic):
 
     @torch.no_grad()
     def predict(self, batch: TokenBatch, told: RewardBatch, evidence: Evidence) -> ValuePrediction:
-        grid = torch.zeros(batch.token_ids.shape, dtype=torch.float64)
+        grid = torch.zeros(batch.token_ids.shape, dtype=torch.float64, device=batch.device)
         nodes = torch.full_like(batch.node_index, -1)
         for row, task in enumerate(tasks_of_rows(batch, evidence)):
             columns = batch.sampled_mask[row].nonzero().squeeze(-1).tolist()
@@ -69,7 +69,7 @@ class SimulatorCritic(ValueCritic):
                 nodes[row, column] = node
         dtype, mask = batch.behavior_logprobs.dtype, batch.sampled_mask
         return ValuePrediction(
-            grid.to(dtype), mask, bootstrap=torch.zeros(batch.rows, dtype=dtype),
+            grid.to(dtype), mask, bootstrap=batch.behavior_logprobs.new_zeros(batch.rows),
             support=(mask * float(self.part.rollouts)).to(dtype), nodes=nodes,
         )  # fmt: skip
 

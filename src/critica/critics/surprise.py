@@ -91,7 +91,7 @@ class LiveSurpriseCritic(LiveBoundedCritic):
         """x before each sampled token and after each row's last, in fp32."""
         mask = batch.sampled_mask
         last = (mask * torch.arange(mask.shape[1], device=mask.device)).amax(-1)
-        heat = batch.temperature[torch.arange(batch.rows), last]
+        heat = batch.temperature[torch.arange(batch.rows, device=last.device), last]
         entropy = scatter_sampled(self._entropies(hidden.states, batch.temperature[mask]), mask)
         surprise = (-batch.behavior_logprobs).clamp(min=0.0).float() * mask
         inputs, ends = surprise_columns(surprise, entropy, self._entropies(hidden.bootstrap, heat), mask)

@@ -86,9 +86,9 @@ class LiveTaughtEnds(Learning):
             joined = states.new_empty(len(is_end), states.shape[-1])
             joined[~is_end], joined[is_end] = states, ends.to(states.dtype)
             states = joined
-        blank = torch.zeros(batch.rows, 1)
+        blank = values.mean.new_zeros(batch.rows, 1)
         grown = replace(
-            values, mean=torch.cat((values.mean, blank.to(values.mean)), 1), mask=longer.sampled_mask,
+            values, mean=torch.cat((values.mean, blank), 1), mask=longer.sampled_mask,
             law=Point(), bootstrap_law=Point(), support=None, nodes=None,
         )  # fmt: skip
         return super().loss(states, longer, with_end_targets(targets, batch), grown)
@@ -124,7 +124,7 @@ def with_end_targets(targets: ValueTargets, batch: TokenBatch) -> ValueTargets:
     """The end is taught what the row's last sampled token is taught, if that is taught anything."""
     width = batch.sampled_mask.shape[1]
     last = width - 1 - batch.sampled_mask.flip(1).int().argmax(1)
-    rows, end = torch.arange(batch.rows), at_end(batch)
+    rows, end = torch.arange(batch.rows, device=batch.device), at_end(batch)
 
     def longer(grid: Tensor) -> Tensor:
         made = torch.cat((grid, torch.zeros_like(grid[:, :1])), 1)

@@ -89,7 +89,7 @@ class LiveTokenValues(LearnedCritic):
 
     def read(self, batch: TokenBatch, states: Float[Tensor, "S D"], ends: Float[Tensor, "N D"]) -> ValuePrediction:
         probs = self._value_laws(states, batch.temperature[batch.sampled_mask])
-        final = self._value_laws(ends, torch.ones(len(ends)))
+        final = self._value_laws(ends, ends.new_ones(len(ends)))
         atoms = self.atoms.to(probs)
         return ValuePrediction(
             scatter_sampled(probs @ atoms, batch.sampled_mask),

@@ -43,8 +43,8 @@ class TurnMeanCritic(ValueCritic):
     def predict(self, batch: TokenBatch, told: RewardBatch, evidence: Evidence) -> ValuePrediction:
         mask = batch.sampled_mask & told.all_known[:, None]
         labels = [label_of(name) for name in batch.trajectory_ids]
-        alone = torch.tensor([label == "single" for label in labels])
-        silent = torch.tensor([label == "critique" for label in labels])
+        alone = torch.tensor([label == "single" for label in labels], device=batch.device)
+        silent = torch.tensor([label == "critique" for label in labels], device=batch.device)
         mean = turn_means(batch, told)
         if self.single == "first":
             mean = torch.where(alone[:, None], first_of_parents(batch, told)[:, None], mean)

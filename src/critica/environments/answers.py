@@ -1,4 +1,7 @@
-"""Which part of a completion is the answer: one rule for answers in tags, worked answers, and bare ones."""
+"""Which part of a completion is the answer: one rule for answers in tags, worked answers, and bare ones.
+
+Imports no torch.
+"""
 
 import re
 from bisect import bisect_left
@@ -6,7 +9,8 @@ from typing import Literal
 
 from critica.environments.demonstrations import final_answer
 
-Extract = Literal["auto", "tags", "after_equals", "whole"]
+Extract = Literal["auto", "tags", "after_equals", "after_thinking", "whole"]
+THINK = ("<think>", "</think>")
 OPEN = re.compile("<answer>", re.IGNORECASE)
 CLOSE = re.compile("</answer>", re.IGNORECASE)
 
@@ -15,9 +19,12 @@ def extract_answer(text: str, rule: Extract, reference: str) -> str:
     """The answer in `text`.
 
     `tags`: what the last <answer>...</answer> holds, nothing if there is none. `after_equals`: what follows the last
-    `=`. `whole`: all of it. `auto`: the tagged part if there is one; else what follows the last `=`, unless the
-    `reference` answer itself holds one; else all of it. Outer white space is cut.
+    `=`. `after_thinking`: all but <think>...</think>. `whole`: all of it. `auto`: the tagged part if there is one; else
+    what follows the last `=`, unless the `reference` answer itself holds one; else all of it. But for `whole`, thinking
+    is left out first, see `answer_start`. Outer white space is cut.
     """
+    if rule != "whole":
+        text = text[answer_start(text) :]
     if rule in ("auto", "tags"):
         held = tagged(text)
         if held is not None or rule == "tags":
@@ -25,6 +32,18 @@ def extract_answer(text: str, rule: Extract, reference: str) -> str:
     if rule == "after_equals" or (rule == "auto" and "=" not in reference):
         return final_answer(text)
     return text.strip()
+
+
+def answer_start(text: str, opening: str = THINK[0], closing: str = THINK[1], opened: bool = False) -> int:
+    """Where the answer begins in a text that may think first: behind the last closing tag.
+
+    A thought that is never closed has no answer behind it: the end of the text. Without either tag it is all answer,
+    unless it was `opened` before the text began, as chat templates of reasoning models do.
+    """
+    close = text.rfind(closing)
+    if close >= 0:
+        return close + len(closing)
+    return len(text) if opened or opening in text else 0
 
 
 def tagged(text: str) -> str | None:

@@ -1,7 +1,7 @@
 """What an environment is: a seeded, endless list of tasks, split by prompt text, and a scorer for what was written."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from critica.environments.numbers import parse_number
 from critica.environments.splits import Split, normalize, split_of
-from critica.records.words import EMPTY, Task
+from critica.records.words import EMPTY, Message, Task
 
 CORRECT = 0.999
 SEARCH_FACTOR = 200  # candidates looked at per task wanted, before the search is called hopeless
@@ -57,6 +57,17 @@ class Environment(ABC):
     def warnings(self) -> tuple[str, ...]:
         """What a user should know about these tasks before training on them."""
         return ()
+
+    def fit(self, encode: Callable[[Sequence[Message]], Sequence[int]]) -> None:
+        """Shown how the policy that will be asked turns a prompt into tokens, before any task is asked for.
+
+        An environment that leaves out long prompts does so now. Said again, it changes nothing.
+        """
+        return None
+
+    def size(self, split: Split) -> int | None:
+        """How many tasks the split has before they come again; None for an endless source."""
+        return None
 
     def is_correct(self, score: float) -> bool:
         """Whether a raw score counts as a right answer: at least .999, partial credit is not enough."""
@@ -168,3 +179,7 @@ class EnvironmentConfig(ABC):
     @abstractmethod
     def build(self, seed: int) -> Environment:
         """The live environment for this seed."""
+
+    def answer_tokens(self, seed: int) -> int:
+        """The live environment's `max_new_tokens`; one that reads much to be built says it without."""
+        return self.build(seed).max_new_tokens

@@ -16,10 +16,11 @@ from critica.environments.constrained import Constrained
 from critica.environments.digit_sum import DigitSum
 from critica.environments.files import TaskFile
 from critica.environments.guess import Guess
+from critica.environments.hub import PREFIX
 from critica.environments.mixes import PICO_TASKS, MixEntry
 from critica.environments.reasoning_gym import ReasoningGym
 from critica.environments.recall import Recall
-from critica.environments.row_files import SUFFIXES
+from critica.environments.sources import SUFFIXES, is_folder
 from critica.environments.star_graph import StarGraph
 from critica.environments.two_branch import TwoBranch
 from critica.records.names import odd_letter
@@ -46,13 +47,13 @@ NAMED: tuple[tuple[str, Callable[[], EnvironmentConfig]], ...] = (
 )
 FORMS = (
     "rg:DATASET, rg:A+B, rg:A*2+B*1, arithmetic:DIFFICULTY, arithmetic:DIFFICULTY/FORMAT, tasks.jsonl, tasks.parquet, "
-    "file.py:ClassName"
+    "a folder of such files, hf:OWNER/NAME, file.py:ClassName"
 )
 
 
 def parse_environment(spec: str) -> EnvironmentConfig:
     """The settings that a command-line spec means. Raises `EnvironmentProblem` with the nearest name and the list."""
-    if spec.lower().endswith(SUFFIXES):
+    if spec.startswith(PREFIX) or (spec.lower().endswith(SUFFIXES) and not is_folder(Path(spec))):
         return _task_file(spec)
     head, colon, rest = spec.partition(":")
     if head == "rg" and colon:
@@ -66,6 +67,8 @@ def parse_environment(spec: str) -> EnvironmentConfig:
     named = dict(NAMED)
     if spec in named:
         return named[spec]()
+    if is_folder(Path(spec)):
+        return TaskFile(spec)
     near = difflib.get_close_matches(head, [*named, "rg"], 1, 0.0)
     _refuse(
         spec,
@@ -96,7 +99,7 @@ def _arithmetic(rest: str, spec: str) -> Arithmetic:
 
 def _task_file(spec: str) -> TaskFile:
     config = TaskFile(spec)
-    if not is_file(Path(spec)):
+    if not spec.startswith(PREFIX) and not is_file(Path(spec)):
         _refuse(spec, f"there is no file {config.path}")
     return config
 

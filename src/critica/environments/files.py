@@ -1,6 +1,7 @@
-"""A file of tasks (JSON lines or Parquet) as an environment: a finite list, asked again in a new order each epoch."""
+"""Tasks from a file or a data set as an environment: a finite list, asked again in a new order each epoch."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,25 +11,30 @@ from jaxtyping import Int
 
 from critica.environments.answers import Extract, extract_answer
 from critica.environments.base import Environment, EnvironmentConfig, ScorerAddress
+from critica.environments.hub import PREFIX, hub_name
+from critica.environments.keep import parse_condition
 from critica.environments.matching import make_scorer
-from critica.environments.row_files import SUFFIXES, RowFile
+from critica.environments.row_files import LEFT_OUT, RowFile
 from critica.environments.rows import Columns, TaskFileProblem, near, shown
-from critica.environments.splits import SPLITS, Split, normalize
+from critica.environments.sources import SUFFIXES, is_folder
+from critica.environments.splits import SPLITS, Split, Splits, normalize
 from critica.functional.random import generator
-from critica.records.words import Task
+from critica.records.words import Message, Task
 
 ANSWER = "answer"
 WINDOW = 512  # rows of the order looked at together
-SHARES = "prompts are split by a hash of their text: half warm-start, three tenths train, two tenths held out"
 
 
 @dataclass(frozen=True)
 class TaskFile(EnvironmentConfig):
     """Tasks from `path`: the column `prompt` asks (text, or a list of {role, content} messages), `answer` is right.
 
-    Every other column goes to `Task.info`. A file without answers needs a reward of your own. `extract` says which
-    part of a completion is compared with the answer by the environment's own scorer (`answers.extract_answer`).
-    `shuffle` gives each epoch an order of its own; without it each has the file's.
+    `path` is a .jsonl or .parquet file, a folder of them (`train.jsonl`, `test.jsonl`, …), a folder that `datasets`
+    saved, or `hf:NAME[:SUBSET][@REVISION]`. A column may be a field inside of one: `reward_model.ground_truth`. Every
+    other column goes to `Task.info`. Without answers, bring a reward of your own. `extract` says which part of a
+    completion is compared with the answer by the environment's own scorer (`answers.extract_answer`). `shuffle` gives
+    each epoch an order of its own; without it each has the file's. `splits` says what is trained on and what is held
+    out, `keep` which rows are used at all (`keep.parse_condition`): all of its conditions must hold.
     """
 
     path: str
@@ -37,39 +43,61 @@ class TaskFile(EnvironmentConfig):
     extract: Extract = "whole"
     max_new_tokens: int = 128
     shuffle: bool = True
+    splits: Splits = Splits()
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.path.lower().endswith(SUFFIXES) or not is_writable(self.path):
+        if not is_source(self.path):
             raise TaskFileProblem(
-                f"{shown(self.path)} is no task file: write one JSON object a line into a {' or '.join(SUFFIXES)} file"
+                f"{shown(self.path)} is no task file: write one JSON object a line into a {' or '.join(SUFFIXES)} file,"
+                " or name a folder of such files that is there, or a data set as hf:OWNER/NAME"
             )
         if self.prompt == self.answer:
             raise TaskFileProblem(f"column {shown(self.prompt)} cannot be both the prompt and the answer: name two")
         if self.max_new_tokens < 1:
             raise TaskFileProblem(f"max_new_tokens is {self.max_new_tokens}: an answer has at least 1 token")
-        object.__setattr__(self, "path", str(Path(self.path).absolute()))  # a run resumes from any folder
+        for text in self.keep:
+            parse_condition(text)
+        if self.path.startswith(PREFIX):
+            hub_name(self.path)
+        else:
+            object.__setattr__(self, "path", str(Path(self.path).absolute()))  # a run resumes from any folder
+
+    @property
+    def stem(self) -> str:
+        """What the tasks are called after."""
+        return hub_name(self.path).short if self.path.startswith(PREFIX) else Path(self.path).name
+
+    def answer_tokens(self, seed: int) -> int:
+        """Nothing is read."""
+        return self.max_new_tokens
 
     def build(self, seed: int) -> "TaskFileEnvironment":
         """The live environment: reads the whole file once. Raises `TaskFileProblem` for the first row that is wrong."""
         return TaskFileEnvironment(self, seed)
 
 
-def is_writable(path: str) -> bool:
-    """Whether a config file can hold this path."""
-    return path.isprintable() and not any("\ud800" <= character <= "\udfff" for character in path)
+def is_source(path: str) -> bool:
+    """Whether this may be the path of tasks, and a config file can hold it."""
+    writable = path.isprintable() and not any("\ud800" <= character <= "\udfff" for character in path)
+    return writable and (path.startswith(PREFIX) or path.lower().endswith(SUFFIXES) or is_folder(Path(path)))
 
 
 class TaskFileEnvironment(Environment):
-    """The live environment. Its name holds a digest of the file: a run does not resume on another file's tasks."""
+    """The live environment. Its name holds a digest of rows, splits and conditions: a run does not resume on others."""
 
     def __init__(self, config: TaskFile, seed: int) -> None:
         self.config = config
         self.seed = seed
         self.max_new_tokens = config.max_new_tokens
         self.reward_range = (0.0, 1.0)
-        self._rows = RowFile(Path(config.path), Columns(config.prompt, config.answer))
+        self._keep = [parse_condition(text) for text in config.keep]
+        self._rows = RowFile(config.path, Columns(config.prompt, config.answer), config.splits, self._keep)
         self.tally = self._rows.tally
-        self.name = f"{Path(config.path).name}@{self._rows.digest}"
+        chosen = f"{self._rows.digest} {config.splits} {config.keep}"
+        self.name = f"{config.stem}@{hashlib.blake2b(chosen.encode(), digest_size=4).hexdigest()}"
+        self._too_long: dict[str, int] = {}
+        self._fitted = not any(condition.of_length for condition in self._keep)
         self._order = -1, np.arange(0)  # an epoch, and its order
         if config.answer != ANSWER and not self.tally.has_answers:
             raise TaskFileProblem(
@@ -78,12 +106,40 @@ class TaskFileEnvironment(Environment):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Prompts that stand there more than once, and whether their answers agree."""
-        tally = self.tally
-        if not tally.duplicates:
-            return ()
-        wrong = f", {tally.contradictions} of them with another answer" if tally.contradictions else ""
-        return (f"{self.config.path}: {tally.duplicates:,} of {tally.rows:,} tasks repeat a prompt{wrong}",)
+        """What was left out, prompts that stand there more than once, and whether their answers agree."""
+        tally, path = self.tally, self.config.path
+        said = [
+            f"{path}: {count:,} tasks do not meet {shown(text)} and are left out"
+            for text, count in {**tally.dropped, **self._too_long}.items() if count
+        ]  # fmt: skip
+        if tally.shared:
+            said.append(
+                f"{path}: {tally.shared:,} tasks to train on stand in the held-out split as well and are left out"
+            )
+        if tally.duplicates:
+            wrong = f", {tally.contradictions} of them with another answer" if tally.contradictions else ""
+            said.append(f"{path}: {tally.duplicates:,} of {tally.rows:,} tasks repeat a prompt{wrong}")
+        return tuple(said)
+
+    def fit(self, encode: Callable[[Sequence[Message]], Sequence[int]]) -> None:
+        """Leave out the prompts whose length in tokens does not meet `keep`; once."""
+        if self._fitted:
+            return
+        self._fitted = True
+        for condition in self._keep:
+            if condition.of_length:
+                out = self._rows.leave_out(lambda row, asked=condition: not asked.compares(len(encode(row.messages))))
+                self._too_long[condition.text] = out
+        if not self.size("train"):
+            raise TaskFileProblem(
+                f"{self.config.path}: environment.keep leaves no prompt to train on"
+                f" ({self.config.splits.sentence()}{self._left_out()}): allow longer prompts, or take shorter ones"
+            )
+
+    def size(self, split: Split) -> int:
+        """How many rows the split has."""
+        self._require_fit()
+        return int((self._rows.splits == SPLITS.index(split)).sum())
 
     def candidate(self, index: int) -> Task:
         """Place `index` of the endless order: epoch `index // rows`, whose order hangs on (seed, epoch) alone.
@@ -93,10 +149,12 @@ class TaskFileEnvironment(Environment):
         epoch, place = divmod(index, len(self._rows))
         number = int(self._epoch(epoch)[place])
         row = self._rows.row(number)
-        return Task(f"{self.name}/{number + 1}", self.name, row.messages, row.answer, row.info, self.seed)
+        task_id = f"{self.name}/{self._rows.number(number)}"
+        return Task(task_id, self.name, row.messages, row.answer, row.info, self.seed)
 
     def find(self, split: Split, start: int) -> tuple[int, Task]:
         """The first task of the split from place `start` on, without reading the rows between."""
+        self._require_fit()
         rows = len(self._rows)
         at = start
         while at < start + 2 * rows:  # the rest of this epoch and all of the next one
@@ -107,11 +165,13 @@ class TaskFileEnvironment(Environment):
                 return at + int(hits[0]), self.candidate(at + int(hits[0]))
             at += len(window)
         raise TaskFileProblem(
-            f"{self.config.path}: none of its {rows:,} rows has a prompt in the {split} split ({SHARES}): add tasks"
+            f"{self.config.path}: none of its {rows:,} rows has a prompt in the {split} split"
+            f" ({self.config.splits.sentence()}{self._left_out()}): add tasks"
         )
 
     def held_out(self, count: int, split: Split = "held_out") -> tuple[Task, ...]:
         """The first `count` tasks of the split with different prompts, in the order of epoch 0."""
+        self._require_fit()
         found: dict[str, Task] = {}
         for place in np.flatnonzero(self._rows.splits[self._epoch(0)] == SPLITS.index(split)).tolist():
             if len(found) == count:
@@ -121,7 +181,8 @@ class TaskFileEnvironment(Environment):
         if len(found) < count:
             raise TaskFileProblem(
                 f"{self.config.path} has {len(found):,} different {split} prompts in {len(self._rows):,} rows,"
-                f" {count:,} were asked for ({SHARES}): ask for fewer, or add tasks"
+                f" {count:,} were asked for ({self.config.splits.sentence()}{self._left_out()}): ask for fewer, or add"
+                " tasks"
             )
         return tuple(found.values())
 
@@ -151,6 +212,18 @@ class TaskFileEnvironment(Environment):
                 f" name the column that does (--set environment.answer=…; it has {columns}), or judge with your own"
                 " code (--set reward=my_file.py:function), without held-out accuracy (held_out.prompts=0)"
             )
+
+    def _require_fit(self) -> None:
+        if not self._fitted:
+            raise TaskFileProblem(
+                f"{self.config.path}: environment.keep bounds the length of prompts in tokens, and no policy has said"
+                " how long they are: call fit(policy.encode) before asking for tasks"
+            )
+
+    def _left_out(self) -> str:
+        """How many rows are in no split, for errors."""
+        count = int((self._rows.splits == LEFT_OUT).sum())
+        return f"; {count:,} rows are left out" if count else ""
 
     def _epoch(self, epoch: int) -> Int[np.ndarray, "R"]:
         """Row numbers in the order of this epoch."""

@@ -1,12 +1,11 @@
-"""The rows of a Parquet file as JSON lines in a nameless temporary file: Parquet rows cannot be read one by one."""
+"""Rows of Parquet files and Arrow tables as plain records, where their types are such that JSON can carry them."""
 
-import json
-import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from critica.environments.rows import MAX_ROW_BYTES, Place, TaskFileProblem, require_plain, shown
+from critica.environments.rows import TaskFileProblem, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -14,45 +13,52 @@ if TYPE_CHECKING:
 BATCH_ROWS = 64
 
 
-def spool_parquet(path: Path) -> IO[bytes]:
-    """Row i of the file as line i. Raises `TaskFileProblem` for what is no Parquet, and for types JSON lacks."""
-    import pyarrow as pa
-
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the tasks that are read from it
-    try:
-        for number, record in enumerate(_records(path), 1):
-            place = Place(str(path), "row", number)
-            require_plain(record, place)
-            line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
-            if len(line) >= MAX_ROW_BYTES:
-                place.refuse(f"it is longer than {MAX_ROW_BYTES:,} bytes: is it one task?")
-            spool.write(line + b"\n")
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise TaskFileProblem(
-            f"{path} is no Parquet file that can be read ({shown(' '.join(str(error).split()))}): write it again, or"
-            " write JSON lines (.jsonl)"
-        ) from error
-    spool.flush()
-    spool.seek(0)
-    return spool
-
-
-def _records(path: Path) -> Iterator[dict[str, Any]]:
+def parquet_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file. Raises `TaskFileProblem` for what is no Parquet, and for types that JSON lacks."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
-        for field in file.schema_arrow:
-            if not _fits_json(field.type):
-                raise TaskFileProblem(
-                    f"{path}: column {shown(field.name)} is of type {field.type}, which JSON cannot carry: cast it to"
-                    " text or numbers, or drop it"
-                )
-        names = file.schema_arrow.names
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise TaskFileProblem(f"{path} has {names.count(twice[0])} columns named {shown(twice[0])}: keep one")
+    with readable(path, "Parquet"), pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+        require_json_types(file.schema_arrow, str(path))
         for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
             yield from batch.to_pylist()
+
+
+def arrow_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file in Arrow's streaming format, as `datasets` saves them. Raises `TaskFileProblem`."""
+    import pyarrow as pa
+
+    with readable(path, "Arrow"), pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+        require_json_types(stream.schema, str(path))
+        for batch in stream:
+            for start in range(0, batch.num_rows, BATCH_ROWS):
+                yield from batch.slice(start, BATCH_ROWS).to_pylist()
+
+
+@contextmanager
+def readable(path: Path, form: str) -> Iterator[None]:
+    """Turns what pyarrow raises into a `TaskFileProblem` that names the file."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise TaskFileProblem(
+            f"{path} is no {form} file that can be read ({shown(' '.join(str(error).split()))}): write it again, or"
+            " write JSON lines (.jsonl)"
+        ) from error
+
+
+def require_json_types(schema: "pa.Schema", label: str) -> None:
+    """Refuse a table with a type that JSON lacks, or with two columns of one name."""
+    for field in schema:
+        if not _fits_json(field.type):
+            raise TaskFileProblem(
+                f"{label}: column {shown(field.name)} is of type {field.type}, which JSON cannot carry: cast it to"
+                " text or numbers, or drop it"
+            )
+    twice = [name for name in schema.names if schema.names.count(name) > 1]
+    if twice:
+        raise TaskFileProblem(f"{label} has {schema.names.count(twice[0])} columns named {shown(twice[0])}: keep one")
 
 
 def _fits_json(kind: "pa.DataType") -> bool:
@@ -66,6 +72,4 @@ def _fits_json(kind: "pa.DataType") -> bool:
     if types.is_dictionary(kind):
         return _fits_json(kind.value_type)
     texts = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    return texts or any(
-        check(kind) for check in (types.is_null, types.is_boolean, types.is_integer, types.is_floating)
-    )
+    return texts or any(check(kind) for check in (types.is_null, types.is_boolean, types.is_integer, types.is_floating))

@@ -1,6 +1,6 @@
-"""A task file of any size as rows by number: read once from end to end, checked, and then by offset.
+"""The rows of a task source of any size by number: read once from end to end, checked, and then by offset.
 
-What stays in memory is 13 bytes a row. Reading goes by offset (`pread`), so that forked workers do not disturb each
+What stays in memory is 21 bytes a row. Reading goes by offset (`pread`), so that forked workers do not disturb each
 other.
 """
 
@@ -9,31 +9,50 @@ import itertools
 import os
 import zlib
 from array import array
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
-from critica.environments.parquet import spool_parquet
-from critica.environments.rows import MAX_ROW_BYTES, Columns, Place, Row, TaskFileProblem, parse_line, shown
-from critica.environments.splits import SPLITS, normalize, split_of
+from critica.environments.folders import folder_splits
+from critica.environments.hub import PREFIX, hub_name, hub_splits
+from critica.environments.keep import Condition
+from critica.environments.rows import (
+    ABSENT,
+    MAX_ROW_BYTES,
+    Columns,
+    Row,
+    TaskFileProblem,
+    decode_line,
+    lookup,
+    near,
+    parse_line,
+    parse_record,
+    shown,
+)
+from critica.environments.sources import Opened, is_folder, open_file, open_splits
+from critica.environments.splits import SPLITS, Splits, normalize
 
-JSONL, PARQUET = ".jsonl", ".parquet"
-SUFFIXES = (JSONL, PARQUET)
-READ_BYTES = 2**20
 BOM = b"\xef\xbb\xbf"
+LEFT_OUT = 255  # in `RowFile.splits`: of no split
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a file holds: rows, different prompts (by normalized text), and different pairs of prompt and answer."""
+    """What a source holds: rows, different prompts (by normalized text), and different pairs of prompt and answer.
+
+    `rows` are those that were kept. `dropped` says how many each condition left out, `shared` how many stand in the
+    split that is held out as well and so are not trained on.
+    """
 
     rows: int
     prompts: int
     pairs: int
     columns: tuple[str, ...]
     has_answers: bool
+    dropped: Mapping[str, int]
+    shared: int
 
     @property
     def duplicates(self) -> int:
@@ -46,77 +65,130 @@ class Tally:
         return self.pairs - self.prompts
 
 
-class RowFile:
-    """The checked rows of a task file. Row i (from 0) stands at `offsets[i]`; `splits[i]` indexes `SPLITS`."""
+def open_rows(path: str, splits: Splits) -> Opened:
+    """The rows behind a path: a file, a folder, or `hf:NAME`. Raises `TaskFileProblem`."""
+    if path.startswith(PREFIX):
+        return open_splits(path, hub_splits(hub_name(path)), splits)
+    if is_folder(Path(path)):
+        return open_splits(path, folder_splits(Path(path)), splits)
+    try:
+        return open_file(Path(path), splits)
+    except OSError as error:
+        raise TaskFileProblem(f"{path} cannot be read: {error.strerror or error}") from error
 
-    def __init__(self, path: Path, columns: Columns) -> None:
+
+class RowFile:
+    """The checked rows of a task source. `splits[i]` indexes `SPLITS`, or is `LEFT_OUT`."""
+
+    def __init__(self, path: str, columns: Columns, splits: Splits, keep: Sequence[Condition] = ()) -> None:
         self.path = path
         self._columns = columns
-        self._unit = "line" if path.suffix.lower() == JSONL else "row"
-        self._offsets, self._sums = array("Q", [0]), array("I")
+        self._starts, self._sizes, self._sums = array("Q"), array("I"), array("I")
+        self._numbers = array("I")
         self._seen = array("Q"), array("Q")
-        splits = bytearray()
-        try:
-            self.digest = _digest(path)
-            self._file: IO[bytes] = path.open("rb") if self._unit == "line" else spool_parquet(path)
-            names = self._read_through(splits)
-        except OSError as error:
-            raise TaskFileProblem(f"{path} cannot be read: {error.strerror or error}") from error
-        self.splits = np.frombuffer(bytes(splits), dtype=np.uint8)
-        prompts, pairs = (len(np.unique(np.frombuffer(seen, dtype=np.uint64))) for seen in self._seen)
-        self.tally = Tally(len(splits), prompts, pairs, tuple(names), self._has_answers)
+        self._keep = [condition for condition in keep if not condition.of_length]
+        self._opened = open_rows(path, splits)
+        self.digest = self._opened.digest
+        places = bytearray()
+        dropped = {condition.text: 0 for condition in self._keep}
+        names = self._read_through(places, splits, dropped)
+        self.splits = np.frombuffer(places, dtype=np.uint8)
+        seen = tuple(np.frombuffer(each, dtype=np.uint64) for each in self._seen)
+        shared = self._leave_out_held(seen[0]) if splits.held_out_name else 0
+        kept = self.splits != LEFT_OUT
+        prompts, pairs = (len(np.unique(each[kept])) for each in seen)
+        self.tally = Tally(int(kept.sum()), prompts, pairs, tuple(names), self._has_answers, dropped, shared)
         del self._seen
 
     def __len__(self) -> int:
         return len(self.splits)
 
-    def row(self, number: int) -> Row:
-        """Row `number`, from 0. Raises if the file was changed since it was opened."""
-        start, end = self._offsets[number], self._offsets[number + 1]
-        raw = os.pread(self._file.fileno(), end - start, start)
-        if zlib.crc32(raw) != self._sums[number]:
+    def number(self, row: int) -> int:
+        """Where row `row` (from 0) stands among all rows of the source, from 1."""
+        return self._numbers[row]
+
+    def row(self, row: int) -> Row:
+        """Row `row`, from 0. Raises if the file was changed since it was opened."""
+        place = self._opened.place(self._numbers[row])
+        raw = os.pread(self._opened.lines.fileno(), self._sizes[row], self._starts[row])
+        if zlib.crc32(raw) != self._sums[row]:
             raise TaskFileProblem(
-                f"{self.path} was changed while it was in use ({self._unit} {number + 1} is another): train on a copy "
-                "that nobody writes to"
+                f"{self.path} was changed while it was in use ({place.unit} {place.number} is another): train on a copy"
+                " that nobody writes to"
             )
-        return parse_line(_bare(raw, first=number == 0), self._columns, self._place(number + 1))
+        return parse_line(_bare(raw, first=self._numbers[row] == 1), self._columns, place)
 
-    def _place(self, number: int) -> Place:
-        return Place(str(self.path), self._unit, number)
+    def leave_out(self, unwanted: Callable[[Row], bool]) -> int:
+        """Take the rows of which this is true out of every split; how many they are."""
+        wrong = [i for i in np.flatnonzero(self.splits != LEFT_OUT).tolist() if unwanted(self.row(i))]
+        self.splits[wrong] = LEFT_OUT
+        return len(wrong)
 
-    def _read_through(self, splits: bytearray) -> list[str]:
+    def _leave_out_held(self, prompts: np.ndarray) -> int:
+        """Take what is to be trained on and stands in the held-out split as well out of training; how many rows."""
+        held = self.splits == SPLITS.index("held_out")
+        wrong = ~held & np.isin(prompts, prompts[held])
+        self.splits[wrong] = LEFT_OUT
+        return int(wrong.sum())
+
+    def _read_through(self, places: bytearray, splits: Splits, dropped: dict[str, int]) -> list[str]:
         """Check every row, note where it stands; the names of all columns."""
         names: dict[str, None] = {}
-        blank = 0
+        found: set[str] = set()
+        blank = start = 0
         self._has_answers = False
         for number in itertools.count(1):
-            raw = self._file.readline(MAX_ROW_BYTES + 1)
+            raw = self._opened.lines.readline(MAX_ROW_BYTES + 1)
             if not raw:
                 break
-            place = self._place(number)
+            start += len(raw)
+            place = self._opened.place(number)
             bare = _bare(raw, first=number == 1)
             if not bare.strip():
                 blank = blank or number
                 continue
             if blank:
-                self._place(blank).refuse("it is blank, and there are tasks after it: remove it")
-            row = parse_line(bare, self._columns, place)
-            self._note(raw, row, splits, place)
+                self._opened.place(blank).refuse("it is blank, and there are tasks after it: remove it")
+            record = decode_line(bare, place)
+            row = parse_record(record, self._columns, place)
             names.update(dict.fromkeys(row.info))
-        if not splits:
-            raise TaskFileProblem(f"{self.path} holds no task: write one JSON object a {self._unit}")
+            found.update(one.column for one in self._keep if lookup(record, one.column) is not ABSENT)
+            missed = next((one for one in self._keep if not one.admits(record, place)), None)
+            if missed is not None:
+                dropped[missed.text] += 1
+                continue
+            self._note(raw, start - len(raw), number, row)
+            held = self._opened.part(number).split == splits.held_out_name != ""
+            places.append(SPLITS.index("held_out" if held else splits.of(row.prompt)))
+        self._require_rows(len(places), names, found, dropped)
         return list(names)
 
-    def _note(self, raw: bytes, row: Row, splits: bytearray, place: Place) -> None:
-        if not splits:
+    def _require_rows(self, kept: int, names: Mapping[str, None], found: set[str], dropped: Mapping[str, int]) -> None:
+        absent = next((one for one in self._keep if one.column not in found), None)
+        if absent is not None and (kept or any(dropped.values())):
+            raise TaskFileProblem(
+                f"{self.path}: environment.keep asks for {shown(absent.text)}, and no row has a column"
+                f" {shown(absent.column)}{near(absent.column, names, 'keep')}"
+            )
+        if not kept and any(dropped.values()):
+            how = ", ".join(f"{shown(text)} leaves out {count:,}" for text, count in dropped.items())
+            raise TaskFileProblem(f"{self.path}: environment.keep leaves no row ({how}): ask for less")
+        if not kept:
+            raise TaskFileProblem(f"{self.path} holds no task: write one JSON object a {self._opened.unit}")
+
+    def _note(self, raw: bytes, start: int, number: int, row: Row) -> None:
+        if not self._sizes:
             self._has_answers = bool(row.answer)
         elif self._has_answers != bool(row.answer):
             which = "the first row has one" if self._has_answers else "the first row has none"
             has = "an answer" if row.answer else "no answer"
-            place.refuse(f"it has {has} in column {shown(self._columns.answer)}, and {which}: give all or none one")
-        self._offsets.append(self._offsets[-1] + len(raw))
+            self._opened.place(number).refuse(
+                f"it has {has} in column {shown(self._columns.answer)}, and {which}: give all or none one"
+            )
+        self._starts.append(start)
+        self._sizes.append(len(raw))
         self._sums.append(zlib.crc32(raw))
-        splits.append(SPLITS.index(split_of(row.prompt)))
+        self._numbers.append(number)
         prompt = hashlib.blake2b(normalize(row.prompt).encode(), digest_size=8)
         self._seen[0].append(int.from_bytes(prompt.digest(), "little"))
         prompt.update(b"\0" + row.answer.encode())
@@ -126,12 +198,3 @@ class RowFile:
 def _bare(raw: bytes, first: bool) -> bytes:
     """A line without its end, and the first one without a byte-order mark."""
     return raw.removesuffix(b"\n").removesuffix(b"\r").removeprefix(BOM if first else b"")
-
-
-def _digest(path: Path) -> str:
-    """What tells this content from any other."""
-    digest = hashlib.blake2b(digest_size=4)
-    with path.open("rb") as file:
-        while piece := file.read(READ_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()

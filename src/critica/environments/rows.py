@@ -19,6 +19,7 @@ MAX_DEPTH = 64
 MAX_NAMES_SHOWN = 12
 ROLES: tuple[Role, ...] = get_args(Role)
 MESSAGE_KEYS = ("role", "content", "tool_calls", "tool_call_id")
+ABSENT = object()  # what a row says in a column that it does not have
 
 
 class TaskFileProblem(EnvironmentProblem):
@@ -101,12 +102,25 @@ def decode_line(raw: bytes, place: Place) -> dict[str, Any]:
 def parse_record(record: Mapping[str, Any], columns: Columns, place: Place) -> Row:
     """The row that a record of named columns holds. Raises `TaskFileProblem`."""
     require_plain(record, place)
-    if columns.prompt not in record:
+    asked, answered = lookup(record, columns.prompt), lookup(record, columns.answer)
+    if asked is ABSENT:
         place.refuse(f"there is no column {shown(columns.prompt)}{near(columns.prompt, record)}")
-    messages = _messages(record[columns.prompt], columns.prompt, place)
-    answer = _answer(record.get(columns.answer), columns.answer, place)
+    messages = _messages(asked, columns.prompt, place)
+    answer = _answer(None if answered is ABSENT else answered, columns.answer, place)
     info = {name: value for name, value in record.items() if name not in (columns.prompt, columns.answer)}
     return Row(messages, answer, info)
+
+
+def lookup(record: Mapping[str, Any], column: str) -> Any:
+    """The value of a column, or with dots of a field inside of one (`reward_model.ground_truth`); ABSENT for none."""
+    if column in record:
+        return record[column]
+    value: Any = record
+    for name in column.split("."):
+        if not isinstance(value, dict) or name not in value:
+            return ABSENT
+        value = value[name]
+    return value
 
 
 def _messages(value: Any, column: str, place: Place) -> tuple[Message, ...]:
@@ -190,13 +204,15 @@ def _require_text(text: str, column: str, place: Place) -> None:
         place.refuse(f"column {shown(column)} holds half a surrogate pair, which is no character: write the whole one")
 
 
-def near(name: str, names: Iterable[str]) -> str:
+def near(name: str, names: Iterable[str], setting: str = "prompt") -> str:
     """`: the nearest is 'question', the columns are …`, for a column that is not there."""
     known = list(names)
     listed = ", ".join(shown(other) for other in known[:MAX_NAMES_SHOWN]) + (", …" if known[MAX_NAMES_SHOWN:] else "")
     close = difflib.get_close_matches(name, known, 1, 0.5)
     nearest = f"; the nearest is {shown(close[0])}" if close else ""
-    return f"{nearest}. The columns here are: {listed or 'none'}; say which one it is, as in --set environment.prompt=…"
+    return (
+        f"{nearest}. The columns here are: {listed or 'none'}; say which one it is, as in --set environment.{setting}=…"
+    )
 
 
 def kind(value: Any) -> str:

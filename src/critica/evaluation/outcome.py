@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from critica.environments.base import Environment
 from critica.evaluation.intervals import share_interval
@@ -10,9 +11,11 @@ from critica.functional.statistics import pass_at_k
 from critica.policies.base import DecodeHand, Policy, Sample, SampleLimits, SampleRequest
 from critica.records.outcome import OutcomeReport, PassAtK, PromptOutcome, SourceAccuracy
 from critica.records.words import StopReason, Task
+from critica.rollout.samples import answer_text
 
 Score = Callable[[Task, str], float | None]
 Hand = Callable[[Sequence[tuple[int, ...]], float], DecodeHand | None]  # of rows with these streams, at this heat
+PROMPT_KEPT = 300  # letters of a prompt that a report keeps
 
 
 def evaluate_policy(
@@ -27,19 +30,21 @@ def evaluate_policy(
     max_new_tokens: int | None = None,
     prompts_per_batch: int = 64,
     hand: Hand | None = None,
+    stop: tuple[str, ...] = (),
 ) -> OutcomeReport:
     """Accuracy on `count` held-out prompts, `samples` each, with 95% intervals over prompts.
 
     `score(task, text)` is the environment's own by default; NaN or None says that an answer could not be scored: it
     is counted as unscored, not as wrong. A sample's random numbers depend on (seed, task, sample), so two policies
     meet the same prompts with the same dice, whatever `count` is. `hand` gives the decode control of each batch: what
-    is measured then is the policy under it. Raises ValueError for wrong counts, and for greedy
+    is measured then is the policy under it. `stop` strings end answers, as they do in training. Raises ValueError for wrong counts, and for greedy
     decoding with more than one sample, which would be the same answer again.
     """
     _check(count, samples, temperature)
     scorer = score if score is not None else environment.score
+    environment.fit(policy.encode)
     tasks = environment.held_out(count)
-    limits = SampleLimits(max_new_tokens or environment.max_new_tokens, temperature)
+    limits = SampleLimits(max_new_tokens or environment.max_new_tokens, temperature, stop=stop)
     written: list[list[Sample]] = []
     for start in range(0, len(tasks), prompts_per_batch):
         part = tasks[start : start + prompts_per_batch]
@@ -47,7 +52,7 @@ def evaluate_policy(
         rows = [stream for request in requests for stream in request.streams]
         guides = () if hand is None else (hand(rows, temperature),)
         written += policy.sample(requests, limits, seed, *guides)
-    texts = [[policy.decode_text(_without_end(sample)) for sample in row] for row in written]
+    texts = [[answer_text(policy, _without_end(sample), limits) for sample in row] for row in written]
     prompts = tuple(
         _prompt_outcome(task, row, [scorer(task, text) for text in said], environment)
         for task, row, said in zip(tasks, written, texts, strict=True)
@@ -85,9 +90,11 @@ def _streams(task: Task, samples: int) -> tuple[tuple[int, ...], ...]:
     return tuple((name, index) for index in range(samples))
 
 
-def _without_end(sample: Sample) -> tuple[int, ...]:
-    """The tokens without the end-of-text token, which is no part of the answer."""
-    return sample.token_ids[:-1] if sample.stop == StopReason.END_OF_TEXT else sample.token_ids
+def _without_end(sample: Sample) -> Sample:
+    """Without the end-of-text token, which is no part of the answer."""
+    if sample.stop != StopReason.END_OF_TEXT:
+        return sample
+    return replace(sample, token_ids=sample.token_ids[:-1], logprobs=sample.logprobs[:-1])
 
 
 def _prompt_outcome(
@@ -101,6 +108,7 @@ def _prompt_outcome(
         correct=sum(environment.is_correct(value) for value in known),
         unscored=len(scores) - len(known),
         tokens=sum(len(sample.token_ids) for sample in row),
+        prompt=task.prompt[:PROMPT_KEPT],
     )
 
 

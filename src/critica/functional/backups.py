@@ -23,7 +23,7 @@ def backed_up(
     refuse_stray_rewards(rewards, mask, "backed_up")
     dense, _ = compact(rewards, mask)
     ahead, stops = compact(values, mask)[0], compact(places.to(values.dtype), mask)[0] > 0
-    later = torch.zeros(dense.shape[0], dtype=dense.dtype)
+    later = dense.new_zeros(dense.shape[0])
     found = []
     for t in reversed(range(dense.shape[1])):
         now = dense[:, t] + discount * later

@@ -15,7 +15,7 @@ def sibling_comparisons(
     """
     rows = outcome.shape[0]
     same = (group_index[:, None] == group_index) & known[:, None] & known
-    same &= ~torch.eye(rows, dtype=torch.bool)
+    same &= ~torch.eye(rows, dtype=torch.bool, device=same.device)
     size = int(same.sum(-1).max()) if rows else 0
     who = same.long().argsort(dim=-1, descending=True, stable=True)[:, :size]
     told = outcome.nan_to_num(0.0)

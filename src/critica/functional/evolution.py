@@ -45,8 +45,8 @@ def member_fitness(
     same after standardization. Where some are missing, no member gains by having been spared a hard prompt.
     """
     centered = torch.where(known, returns - group_mean(returns, known, prompt_index), 0.0).double()
-    counts = torch.zeros(members, dtype=torch.float64).index_add_(0, member_index, known.double())
-    sums = torch.zeros(members, dtype=torch.float64).index_add_(0, member_index, centered)
+    counts = centered.new_zeros(members).index_add_(0, member_index, known.double())
+    sums = centered.new_zeros(members).index_add_(0, member_index, centered)
     return sums / counts.clamp(min=1), counts > 0
 
 

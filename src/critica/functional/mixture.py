@@ -54,7 +54,7 @@ def lambda_mixture_samples(
     index = (coprime_permutation(samples) * count) // samples
     powers = torch.pow(torch.tensor(discount, dtype=torch.float64), torch.arange(width + 1)).to(steps)
     returns = torch.nn.functional.pad(discounted_suffix_sums(steps, discount), (0, width + 1))
-    here = torch.arange(width)
+    here = torch.arange(width, device=values.device)
     result = values.new_zeros(rows, width, samples)
     padded = torch.nn.functional.pad(values, (0, 0, 0, width + 1))
     alive = here[None] < lengths[:, None]

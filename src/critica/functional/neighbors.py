@@ -17,7 +17,7 @@ def smoothed(states: Float[Tensor, "N L D"], keep: float) -> Float[Tensor, "N L 
     if not 0 <= keep < 1:
         raise ValueError(f"smoothed: keep must lie in [0, 1), got {keep}")
     sums = discounted_suffix_sums(states.flip(1), keep).flip(1)
-    weights = keep ** torch.arange(1, states.shape[1] + 1, dtype=torch.float64)
+    weights = keep ** torch.arange(1, states.shape[1] + 1, dtype=torch.float64, device=states.device)
     return sums * ((1 - keep) / (1 - weights)).to(states.dtype)[:, None]
 
 

@@ -20,7 +20,7 @@ def value_steps(
     if not dense.numel():
         return torch.zeros_like(values)
     following = torch.cat((dense[:, 1:], torch.zeros_like(dense[:, :1])), 1)
-    is_last = torch.arange(dense.shape[1]) == (lengths - 1)[:, None]
+    is_last = torch.arange(dense.shape[1], device=dense.device) == (lengths - 1)[:, None]
     return expand(torch.where(is_last, after_last[:, None], following) - dense, mask)
 
 
@@ -39,5 +39,5 @@ def moving_share(values: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> tup
     dense, lengths = compact(values, mask)
     if not dense.numel():
         return 0.0, 0.0
-    later = torch.arange(1, dense.shape[1]) < lengths[:, None]
+    later = torch.arange(1, dense.shape[1], device=dense.device) < lengths[:, None]
     return float(((dense[:, 1:] != dense[:, :-1]) & later).sum()), float(later.sum())

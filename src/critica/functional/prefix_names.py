@@ -14,12 +14,13 @@ def prefix_names(
     """
     rows, width = token_ids.shape
     label = group_index.unique(return_inverse=True)[1]
-    names = torch.empty(rows, width, dtype=torch.long)
+    names = torch.empty_like(token_ids)
     span = int(token_ids.max()) + 2 if token_ids.numel() else 1
     for t in range(width):
         names[:, t] = label + t * rows
         over = torch.where(t < lengths, token_ids[:, t], span - 1)
         label = (label * span + over).unique(return_inverse=True)[1]
-    past = torch.arange(width) >= lengths[:, None]
-    fresh = rows * width + torch.arange(rows * width).view(rows, width)
+    places = torch.arange(rows * width, device=token_ids.device).view(rows, width)
+    past = places[0] >= lengths[:, None]
+    fresh = rows * width + places
     return torch.where(past, fresh, names)

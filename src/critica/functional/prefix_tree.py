@@ -21,14 +21,15 @@ def prefix_sums(
     (arXiv 2509.18314); at t = 0 it is the group mean.
     """
     rows, width = token_ids.shape
-    tokens, ends = token_ids.numpy(), lengths.numpy()
-    fine = known.numpy()
-    value = np.where(fine, outcome.double().numpy(), 0.0)
+    device = token_ids.device
+    tokens, ends = token_ids.cpu().numpy(), lengths.cpu().numpy()
+    fine = known.cpu().numpy()
+    value = np.where(fine, outcome.double().cpu().numpy(), 0.0)
     alone_sum, alone_count = value, fine.astype(np.float64)
     reached = np.arange(width + 1) <= ends[:, None]
     sums, counts = alone_sum[:, None] * reached, alone_count[:, None] * reached
     active = np.arange(rows)
-    label = np.unique(group_index.numpy(), return_inverse=True)[1]
+    label = np.unique(group_index.cpu().numpy(), return_inverse=True)[1]
     for depth in range(width + 1):
         if depth:
             active, label = active[ends[active] >= depth], label[ends[active] >= depth]
@@ -41,7 +42,7 @@ def prefix_sums(
             break
         sums[active, depth] = np.bincount(label, weights=value[active])[label]
         counts[active, depth] = np.bincount(label, weights=alone_count[active])[label]
-    return torch.from_numpy(sums), torch.from_numpy(counts)
+    return torch.from_numpy(sums).to(device), torch.from_numpy(counts).to(device)
 
 
 def prefix_values(
@@ -65,7 +66,7 @@ def prefix_values(
         sums, counts = sums - own.double().where(known, 0.0)[:, None] * self_count, counts - self_count
     root = torch.where(counts[:, :1] > 0, sums[:, :1] / counts[:, :1].clamp(min=1), 0.0)
     mean = (sums + shrinkage * root) / (counts + shrinkage).clamp(min=1e-300)
-    place = torch.arange(sums.shape[1])
+    place = torch.arange(sums.shape[1], device=sums.device)
     last = torch.where(counts > 0, place, 0).cummax(-1).values
     held = torch.where(counts > 0, mean, 0.0).gather(1, last)
     return (mean if shrinkage else held), counts

@@ -15,7 +15,7 @@ PASSED = 1.0 - 1e-6
 
 def standardized(values: Float[Tensor, "G"], known: Bool[Tensor, "G"]) -> Float[Tensor, "G"]:
     """(x - mean) / (std + 1e-6) over the known siblings, ddof=1; 0 where they do not vary, and where unknown."""
-    one = torch.zeros(values.shape[0], dtype=torch.long)
+    one = torch.zeros(values.shape[0], dtype=torch.long, device=values.device)
     spread = group_std(values, known, one)
     scaled = (values.nan_to_num() - group_mean(values, known, one)) / (spread + EPSILON)
     return torch.where(known & (spread > 0), scaled, torch.zeros_like(scaled))

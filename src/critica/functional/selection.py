@@ -15,5 +15,6 @@ def most_of_each_row(values: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"], sh
     """
     count = (mask.sum(-1) * share + SLACK).floor().long()
     ordered = values.detach().masked_fill(~mask, -torch.inf).sort(dim=-1, descending=True, stable=True).indices
-    rank = torch.empty_like(ordered).scatter_(-1, ordered, torch.arange(mask.shape[1]).expand_as(ordered).contiguous())
+    places = torch.arange(mask.shape[1], device=mask.device).expand_as(ordered).contiguous()
+    rank = torch.empty_like(ordered).scatter_(-1, ordered, places)
     return mask & (rank < count[:, None])

@@ -42,7 +42,7 @@ def surprise_columns(
         ],
         -1,
     )
-    ends = columns[torch.arange(len(columns)), lengths]
+    ends = columns[torch.arange(len(columns), device=columns.device), lengths]
     return expand(columns[:, :-1], sampled_mask)[sampled_mask], ends
 
 

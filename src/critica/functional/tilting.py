@@ -14,7 +14,7 @@ def log_partition(
     that pi_ref exp(tilt - log Z) sums to one. From few draws it is too small in the mean (Jensen).
     """
     _, place, count = state.unique(return_inverse=True, return_counts=True)
-    zeros = torch.zeros(len(count), dtype=tilt.dtype)
+    zeros = tilt.new_zeros(len(count))
     scale = zeros.new_full((len(count),), -torch.inf).scatter_reduce(0, place, log_weight, "amax")
     weight = (log_weight - scale[place]).exp()
     highest = zeros.new_full((len(count),), -torch.inf).scatter_reduce(0, place, tilt, "amax")

@@ -1,13 +1,14 @@
 """As much entropy as the noise of the reward asks for: the temperature at which the policy cannot fall off a cliff."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
 from critica.functional.soft_policy import temperature_for_noise
 from critica.objectives.base import Penalty, TokenScores
-from critica.records.evidence import Evidence
+from critica.records.evidence import Evidence, SaidError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,15 @@ class NoiseEntropy(Penalty):
     needs no bonus: this is for errors that stay. With advantages divided by a spread tau would be in units of that
     spread: refused.
 
+    With `source` audited the noise of each step is what the correction reckons from its audits of earlier steps (the
+    larger of the two error rates), at most `noise`: that cap keeps a broken source from turning the policy into dice.
+
     Source: The Policy Cliff (arXiv 2507.20150) says when entropy is needed; the temperature follows from its bound.
     """
 
     noise: float = 0.05
     allowed_log_ratio: float = 1.0
+    source: Literal["stated", "audited"] = "stated"
 
     def __post_init__(self) -> None:
         if self.noise < 0:
@@ -47,12 +52,19 @@ class NoiseEntropy(Penalty):
 
     @property
     def weight(self) -> float:
-        """tau, as the weight of a term to be minimized."""
-        return temperature_for_noise(self.noise, self.allowed_log_ratio)
+        """tau, as the weight of a term to be minimized; where audits set the noise, tau for a noise of 1."""
+        noise = self.noise if self.source == "stated" else 1.0
+        return temperature_for_noise(noise, self.allowed_log_ratio)
+
+    @property
+    def needs(self) -> frozenset[type]:
+        return frozenset() if self.source == "stated" else frozenset({SaidError})
 
     @property
     def needs_entropy_gradient(self) -> bool:
         return True
 
     def values(self, scores: TokenScores, evidence: Evidence) -> Float[Tensor, "N T"]:
-        return -scores.entropies
+        if self.source == "stated":
+            return -scores.entropies
+        return -scores.entropies * min(evidence[SaidError].error, self.noise)

@@ -8,7 +8,9 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from critica.policies.truncation import Truncation
 from critica.records.arrays import TokenBatch
+from critica.records.kept_tokens import NOTHING_CUT, KeptTokens
 from critica.records.words import Message, StopReason
 
 
@@ -22,20 +24,40 @@ class SampleRequest:
 
 @dataclass(frozen=True, slots=True)
 class SampleLimits:
-    """How far and how hot. `temperature` 0 is greedy. `min_new_tokens` bans end-of-text before it (for benchmarks)."""
+    """How far, how hot, and among which tokens. `temperature` 0 is greedy, whatever is truncated.
+
+    `min_new_tokens` bans end-of-text before it (for benchmarks). `stop`: texts that end an answer once written.
+    """
 
     max_new_tokens: int
     temperature: float = 1.0
     min_new_tokens: int = 0
+    truncation: Truncation = Truncation()
+    stop: tuple[str, ...] = ()
+
+    @property
+    def truncates(self) -> bool:
+        """Whether tokens may be left out of the law that is sampled from."""
+        return self.truncation.cuts and self.temperature != 0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the decoder returned: tokens (end-of-text included when written), their log-probs, and why it stopped."""
+    """What the decoder returned: tokens (end-of-text included when written), their log-probs, and why it stopped.
+
+    `kept`: which tokens each was drawn among, where truncated sampling left some out.
+    """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     stop: StopReason
+    kept: KeptTokens = NOTHING_CUT
+
+    def within(self, room: int) -> "Sample":
+        """What a limit of so many tokens leaves of it."""
+        if len(self.token_ids) <= room:
+            return self
+        return Sample(self.token_ids[:room], self.logprobs[:room], StopReason.TOKEN_LIMIT, self.kept.first(room))
 
 
 class PromptTooLong(ValueError):

@@ -34,4 +34,4 @@ def microbatches(batch: TokenBatch, rows: Int[Tensor, "R"], tokens: int) -> list
         cut[-1].append(i)
         filled += cost
         seen.add(groups[i])
-    return [rows[torch.tensor(sorted(piece))] for piece in cut]
+    return [rows[torch.tensor(sorted(piece), device=rows.device)] for piece in cut]

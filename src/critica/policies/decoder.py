@@ -13,50 +13,14 @@ from critica.policies.base import DecodeHand, Ended, ReadsPrompts, Sample, Sampl
 from critica.policies.cache import arrange
 from critica.policies.families import Stack
 from critica.policies.native_step import NativeDecoding, flat_grid
-from critica.policies.sampling import draw, end_table
+from critica.policies.pages import Pages
+from critica.policies.sampling import draw, draw_truncated, end_table
 from critica.policies.shown import Shown, shown
 from critica.policies.step import DecodeWeights, Decoding
+from critica.policies.stops import Stops, stops_of
 from critica.records.words import StopReason
 
 CACHE_BYTES = 2 << 30  # rows decode together while their cache fits here
-
-
-class _Pages:
-    """What was written, by row number: tokens, log-probs, lengths and reasons. The last row takes what nobody keeps."""
-
-    def __init__(self, rows: int, steps: int, dtype: torch.dtype, device: torch.device) -> None:
-        self._tokens = torch.zeros(steps, rows + 1, dtype=torch.long, device=device)
-        self._logprobs = torch.zeros(steps, rows + 1, dtype=dtype, device=device)
-        self._lengths = torch.full((rows + 1,), steps, dtype=torch.long, device=device)
-        self._stops = [StopReason.TOKEN_LIMIT] * rows
-
-    def write(self, step: int, rows: Tensor, tokens: Tensor, logprobs: Tensor) -> None:
-        """One token for each of these rows; what a finished row writes lies beyond its length."""
-        self._tokens[step].index_copy_(0, rows, tokens)
-        self._logprobs[step].index_copy_(0, rows, logprobs)
-
-    def finish(self, rows: Tensor, length: int, reason: StopReason) -> None:
-        """These rows end with `length` tokens."""
-        self._lengths[rows] = length
-        for row in rows.tolist():
-            self._stops[row] = reason
-
-    def tokens(self, row: int) -> tuple[int, ...]:
-        """What a finished row wrote."""
-        return tuple(self._tokens[: int(self._lengths[row]), row].tolist())
-
-    def cut(self) -> list[int]:
-        """The rows that the limit cut."""
-        return [row for row, stop in enumerate(self._stops) if stop is StopReason.TOKEN_LIMIT]
-
-    def samples(self) -> list[Sample]:
-        """Every row as a record."""
-        tokens, logprobs = self._tokens.t().tolist(), self._logprobs.t().double().tolist()
-        lengths = self._lengths.tolist()
-        return [
-            Sample(tuple(tokens[row][: lengths[row]]), tuple(logprobs[row][: lengths[row]]), stop)
-            for row, stop in enumerate(self._stops)
-        ]
 
 
 class Decoder:
@@ -64,7 +28,8 @@ class Decoder:
 
     The rows of a request share their prompt's keys and values. A row's tokens depend on its own prompt and its own
     uniforms, never (beyond rounding) on which rows decode beside it. `packed` and `native` allow this processor's fast
-    paths (see `numerics` and `kernels`); they change no result beyond rounding.
+    paths (see `numerics` and `kernels`); they change no result beyond rounding. `stops` looks for the stop strings
+    that the limits of a call may name.
     """
 
     def __init__(
@@ -74,8 +39,9 @@ class Decoder:
         packed: bool,
         cache_bytes: int = CACHE_BYTES,
         native: bool = True,
+        stops: Stops | None = None,
     ) -> None:
-        self._stack = stack
+        self._stack, self._stops = stack, stops
         self._end_ids = end_ids
         self._packed = packed
         self._cache_bytes = cache_bytes
@@ -100,12 +66,13 @@ class Decoder:
         if isinstance(control, ReadsPrompts):
             control.on_prompts(requests, limits, self._end_ids)
         weights = DecodeWeights(self._stack, self._packed, self._native)
+        stops = stops_of(limits, self._stops)
         made: list[list[Sample]] = [[] for _ in requests]
         first = 0
         for members in self._chunks(requests, limits):
             hand = None if control is None else shown(control, first)
             hear = None if ended is None else partial(_tell, ended, first)
-            written = self._decode(weights, requests, members, limits, seed, hand, hear)
+            written = self._decode(weights, requests, members, limits, seed, stops, hand, hear)
             first += len(members)
             for (request, _), sample in zip(members, written, strict=True):
                 made[request].append(sample)
@@ -134,8 +101,9 @@ class Decoder:
         members: list[tuple[int, int]],
         limits: SampleLimits,
         seed: int,
+        stops: Stops | None,
         hand: Shown | None,
-        hear: Callable[[_Pages, Sequence[int]], None] | None,
+        hear: Callable[[Pages, Sequence[int]], None] | None,
     ) -> list[Sample]:
         """Write one chunk of rows to its end.
 
@@ -144,7 +112,7 @@ class Decoder:
         """
         rows, steps = len(members), limits.max_new_tokens
         points = _points(requests, members, limits, seed).to(self._stack.device)
-        pages = _Pages(rows, steps, weights.result_dtype, self._stack.device)
+        pages = Pages(rows, steps, weights.result_dtype, self._stack.device)
         ends = end_table(self._end_ids, weights.vocabulary, self._stack.device)
         decoding, hidden, live = _start(weights, requests, members, steps)
         writing = live < rows
@@ -154,14 +122,23 @@ class Decoder:
                 logits.masked_fill_(ends, -torch.inf)
             if hand is not None:
                 logits = hand.ask(hidden, logits, live, writing)
-            chosen, logprobs = draw(logits, points[t].index_select(0, live), limits.temperature)
+            at = points[t].index_select(0, live)
+            if limits.truncates:
+                chosen, logprobs, counts, left = draw_truncated(logits, at, limits.temperature, limits.truncation)
+                pages.keep(live, counts, left)
+            else:
+                chosen, logprobs = draw(logits, at, limits.temperature)
             stopped = None if hand is None else hand.tell(hidden, logits, chosen, live, writing)
             pages.write(t, live, chosen, logprobs)
             done = ends[chosen]
+            said = None if stops is None else stops.said(chosen, writing & ~done, partial(pages.last, live, t))
             if stopped is not None:
                 pages.finish(live[stopped & ~done & writing], t + 1, StopReason.EARLY_STOPPED)
-            if bool(done.any()) or stopped is not None:
+            if bool(done.any()) or stopped is not None or said is not None:
                 pages.finish(live[done & writing], t + 1, StopReason.END_OF_TEXT)
+                if said is not None:
+                    pages.finish(live[said], t + 1, StopReason.STOP_STRING)
+                    done = done | said
                 if hear is not None:
                     hear(pages, live[done & writing].tolist())
                 writing = writing & ~done if stopped is None else writing & ~done & ~stopped
@@ -182,7 +159,7 @@ class Decoder:
         return pages.samples()
 
 
-def _tell(ended: Ended, first: int, pages: _Pages, rows: Sequence[int]) -> None:
+def _tell(ended: Ended, first: int, pages: Pages, rows: Sequence[int]) -> None:
     for row in rows:
         ended(first + row, pages.tokens(row))
 

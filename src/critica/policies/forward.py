@@ -6,12 +6,15 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from critica.functional import logprobs
+from critica.functional.head import pays
+from critica.policies.body_mode import PLAIN, BodyMode, device_of
 from critica.policies.families import Layer, Stack, base_model, is_plain, read_stack, supports
 from critica.policies.follower import Follower
 from critica.policies.layout import Block, Layout, plan_layout
-from critica.policies.operators import collect, norm_rotate, rms_norm, spread, swiglu
+from critica.policies.operators import collect, embed, norm_rotate, rms_norm, spread, swiglu
 from critica.records.arrays import TokenBatch
 
 F = nn.functional
@@ -20,9 +23,14 @@ F = nn.functional
 class HiddenForward:
     """Tokens to final-normed states, through the packed path when the family is known, else through the model."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
+    def __init__(self, model: nn.Module, mode: BodyMode = PLAIN) -> None:
+        self._model, self.mode = model, mode
         self._reason = supports(model)
+        if mode.checkpoint and self._reason:
+            raise ValueError(
+                f"policy.checkpoint_layers=true needs a family that is read layer by layer: {self._reason}; set it to"
+                " false and lower learner.tokens_per_microbatch"
+            )
         self._stack = None if self._reason else read_stack(model)
         if self._reason:
             warnings.warn(
@@ -46,14 +54,14 @@ class HiddenForward:
         if self._stack is None:
             return logprobs.states_before(self._padded(batch), batch.sampled_mask)
         layout = plan_layout(batch, with_final=False)
-        return _final_norm(self._stack, _run(self._stack, layout), layout.before)
+        return _final_norm(self._stack, self._run(layout), layout.before)
 
     def final_states(self, batch: TokenBatch) -> Float[Tensor, "N D"]:
         """The state after each row's last valid token."""
         if self._stack is None:
             return logprobs.final_states(self._padded(batch), batch.valid_mask)
         layout = plan_layout(batch, with_final=True)
-        return _final_norm(self._stack, _run(self._stack, layout), layout.last)
+        return _final_norm(self._stack, self._run(layout), layout.last)
 
     def sampled_and_final_states(self, batch: TokenBatch) -> tuple[Float[Tensor, "S D"], Float[Tensor, "N D"]]:
         """Both, from one pass."""
@@ -61,7 +69,7 @@ class HiddenForward:
             hidden = self._padded(batch)
             return logprobs.states_before(hidden, batch.sampled_mask), logprobs.final_states(hidden, batch.valid_mask)
         layout = plan_layout(batch, with_final=True)
-        states = _final_norm(self._stack, _run(self._stack, layout), torch.cat([layout.before, layout.last]))
+        states = _final_norm(self._stack, self._run(layout), torch.cat([layout.before, layout.last]))
         sampled, final = states.split([layout.before.shape[0], layout.last.shape[0]])
         return sampled, final
 
@@ -69,7 +77,7 @@ class HiddenForward:
         """The state before each sampled token `depth` of the way up (logit lens), see `sampled_and_inner_states`."""
         stack = self._readable()
         layout = plan_layout(batch, with_final=False)
-        return _final_norm(stack, _run(stack, layout, _layer_at(stack, depth)), layout.before)
+        return _final_norm(stack, self._run(layout, _layer_at(stack, depth)), layout.before)
 
     def sampled_and_inner_states(
         self, batch: TokenBatch, depths: Sequence[float]
@@ -83,10 +91,38 @@ class HiddenForward:
         stack = self._readable()
         layout = plan_layout(batch, with_final=False)
         taps = {_layer_at(stack, depth): torch.empty(0) for depth in depths}
-        top = _final_norm(stack, _run(stack, layout, taps=taps), layout.before)
+        top = _final_norm(stack, self._run(layout, taps=taps), layout.before)
         weight = stack.final_norm.weight.detach()
         inner = (taps[_layer_at(stack, depth)].index_select(0, layout.before) for depth in depths)
         return top, tuple(rms_norm(states, weight, stack.epsilon) for states in inner)
+
+    def _run(
+        self, layout: Layout, last: int | None = None, taps: dict[int, Tensor] | None = None
+    ) -> Float[Tensor, "M D"]:
+        """Every layer over the packed tokens, or those up to the `last`-th; the result is not yet normed.
+
+        `taps` is filled with what stands after the layers that it names, counted from 1.
+        """
+        stack, remake = self._readable(), self.mode.checkpoint and torch.is_grad_enabled()
+        with self.mode.computing(stack.device):
+            x = self._embedded(layout.token_ids, stack.embedding.weight)
+            angles = layout.positions.to(x.device).float().unsqueeze(1) * stack.inverse_frequencies()
+            turns = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
+            for number, layer in enumerate(stack.layers[:last], 1):
+                given = (stack, layer, layout, x, turns)
+                if remake:  # dropout in adapters must draw the same masks again
+                    x = checkpoint(_layer, *given, use_reentrant=False, preserve_rng_state=self._model.training)
+                else:
+                    x = _layer(*given)
+                if taps is not None and number in taps:
+                    taps[number] = x
+        return x
+
+    def _embedded(self, token_ids: Tensor, weight: Tensor) -> Float[Tensor, "M D"]:
+        """The tokens' rows; where the vocabulary is large enough that the head is read in chunks, see `embed`."""
+        if self.mode.into_grad and weight.requires_grad and pays(len(token_ids), weight.shape[0]):
+            return embed(token_ids, weight, into_grad=True)
+        return F.embedding(token_ids, weight)
 
     def _readable(self) -> Stack:
         if self._stack is None:
@@ -101,7 +137,8 @@ class HiddenForward:
 
     def _padded(self, batch: TokenBatch) -> Float[Tensor, "N T D"]:
         trunk = base_model(self._model).base_model
-        output = trunk(input_ids=batch.token_ids, attention_mask=batch.valid_mask.long(), use_cache=False)
+        with self.mode.computing(device_of(self._model)):
+            output = trunk(input_ids=batch.token_ids, attention_mask=batch.valid_mask.long(), use_cache=False)
         return output.last_hidden_state
 
 
@@ -114,22 +151,11 @@ def _layer_at(stack: Stack, depth: float) -> int:
     return max(1, round(depth * len(stack.layers)))
 
 
-def _run(
-    stack: Stack, layout: Layout, last: int | None = None, taps: dict[int, Tensor] | None = None
+def _layer(
+    stack: Stack, layer: Layer, layout: Layout, x: Float[Tensor, "M D"], turns: tuple[Tensor, Tensor]
 ) -> Float[Tensor, "M D"]:
-    """Every layer over the packed tokens, or those up to the `last`-th; the result is not yet normed.
-
-    `taps` is filled with what stands after the layers that it names, counted from 1.
-    """
-    x = F.embedding(layout.token_ids, stack.embedding.weight)
-    angles = layout.positions.to(x.device).float().unsqueeze(1) * stack.inverse_frequencies()
-    turns = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
-    for number, layer in enumerate(stack.layers[:last], 1):
-        x = x + _attention(stack, layer, layout, rms_norm(x, layer.attention_norm.weight, stack.epsilon), turns)
-        x = x + _mlp(layer, rms_norm(x, layer.mlp_norm.weight, stack.epsilon))
-        if taps is not None and number in taps:
-            taps[number] = x
-    return x
+    x = x + _attention(stack, layer, layout, rms_norm(x, layer.attention_norm.weight, stack.epsilon), turns)
+    return x + _mlp(layer, rms_norm(x, layer.mlp_norm.weight, stack.epsilon))
 
 
 def _mlp(layer: Layer, x: Float[Tensor, "M D"]) -> Float[Tensor, "M D"]:
@@ -178,11 +204,13 @@ def _attend(stack: Stack, block: Block, query: Tensor, key: Tensor, value: Tenso
         queries = queries.reshape(rows * heads, shared * width, size)
         scores = torch.bmm(queries, keys.reshape(rows * heads, -1, size).transpose(1, 2))
         scores = scores.view(rows, heads * shared, width, -1).add_(bias)
-        weights = scores.softmax(-1).view(rows * heads, shared * width, -1)
+        scores = scores.float() if scores.dtype == torch.bfloat16 else scores
+        weights = scores.softmax(-1).view(rows * heads, shared * width, -1).to(values.dtype)
         mixed = torch.bmm(weights, values.reshape(rows * heads, -1, size))
     else:
         wide = queries.reshape(rows, heads * shared, width, size)
-        mixed = F.scaled_dot_product_attention(wide, keys, values, attn_mask=bias, scale=1.0, enable_gqa=True)
+        keys, values = (part.repeat_interleave(shared, 1) for part in (keys, values))  # fused kernels want it so
+        mixed = F.scaled_dot_product_attention(wide, keys, values, attn_mask=bias, scale=1.0)
     out = mixed.view(rows, heads, shared, width, size).permute(0, 3, 1, 2, 4).reshape(rows * width, -1)
     return out if block.slots is None else collect(out, block.slots)
 

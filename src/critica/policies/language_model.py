@@ -1,7 +1,5 @@
 """A transformers causal language model as a trainable policy: it encodes, writes tokens, and scores them."""
 
-import copy
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -10,8 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from critica.policies.adapters import frozen_twin, settle_adapter_config, with_new_adapters
 from critica.policies.backbone import LanguageBackbone
 from critica.policies.base import DecodeHand, Ended, PromptTooLong, Sample, SampleLimits, SampleRequest
+from critica.policies.body_mode import PLAIN, BodyMode, mode_of
 from critica.policies.decoder import Decoder
 from critica.policies.fallback import generate_samples
 from critica.policies.families import base_model
@@ -21,7 +21,8 @@ from critica.policies.forward import HiddenForward
 from critica.policies.loading import open_model, open_tokenizer, quiet_transformers, refill, resolve_device
 from critica.policies.locate import PolicyLoadError, resolve
 from critica.policies.numerics import decoding_matmuls, fast_paths
-from critica.policies.part import Lora
+from critica.policies.part import LocalPolicy, Lora
+from critica.policies.stops import Stops
 from critica.records.arrays import TokenBatch
 from critica.records.words import Message
 
@@ -33,7 +34,9 @@ SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 class LanguagePolicy:
     """A causal language model with its tokenizer. `version` is counted up by whoever updates the weights."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, lora: Lora | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, tokenizer: Any, lora: Lora | None = None, mode: BodyMode = PLAIN
+    ) -> None:
         config = base_model(model).config
         for name in SCALED_LOGITS:
             if getattr(config, name, None) not in (None, 1, 1.0):
@@ -46,7 +49,10 @@ class LanguagePolicy:
         self.version = 0
         self.width = int(config.hidden_size)  # type: ignore[union-attr,arg-type]
         self._lora = lora or Lora()
-        self._forward = HiddenForward(model)
+        self.mode = mode
+        self._forward = HiddenForward(model, mode)
+        self._stops: Stops | None = None
+        self.system = ""
 
     @classmethod
     def load(
@@ -55,20 +61,28 @@ class LanguagePolicy:
         lora: Lora | None = None,
         device: str = "auto",
         dtype: str = "float32",
+        mode: BodyMode = PLAIN,
     ) -> Self:
         """Open `pico`, a folder, or a hub name; with `lora.rank` above 0 only fresh adapters are trained.
 
-        A folder of saved adapters continues them on their base model. Raises PolicyLoadError.
+        A folder of saved adapters continues them on their base model. `system` stands before prompts that have no
+        system message. Raises PolicyLoadError.
         """
-        place = resolve(path)
+        place, found = resolve(path), resolve_device(device)
         tokenizer = open_tokenizer(place)
         if (Path(place) / "adapter_config.json").is_file():
             model, lora = _with_saved_adapters(place, dtype)
         else:
             model = open_model(place, dtype)
             if lora is not None and lora.rank > 0:
-                model = _with_new_adapters(model, lora)
-        return cls(model.to(resolve_device(device)), tokenizer, lora)
+                model = with_new_adapters(model, lora)
+        return cls(model.to(found), tokenizer, lora, mode)
+
+    @classmethod
+    def of(cls, part: LocalPolicy) -> Self:
+        """The policy to be trained by these settings. Raises PolicyLoadError, also for a device that is not here."""
+        mode = mode_of(part, resolve_device(part.device))
+        return cls.load(part.path, part.lora, part.device, part.dtype, mode)
 
     @property
     def end_ids(self) -> tuple[int, ...]:
@@ -94,10 +108,12 @@ class LanguagePolicy:
         """The prompt's tokens: through the chat template when the tokenizer has one, else the contents by line.
 
         Without a template the text gets the special tokens that the tokenizer itself adds to a text; one that is only
-        spelled in it, such as `<eos>`, stays text.
+        spelled in it, such as `<eos>`, stays text. The system prompt of the settings stands first, unless there is one.
         """
+        if self.system and not any(message.role == "system" for message in messages):
+            messages = (Message("system", self.system), *messages)
         if self.tokenizer.chat_template:
-            text = self._templated([as_dict(message) for message in messages], True)
+            text = self.render([as_dict(message) for message in messages], True)
             return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         text = "\n".join(message.content for message in messages)
         ids = list(self.tokenizer(text, split_special_tokens=True)["input_ids"])
@@ -113,11 +129,12 @@ class LanguagePolicy:
         """
         if not self.tokenizer.chat_template:
             return self.encode_text("\n" + message.content)
-        text = followup_text(self._templated, as_dict(message), type(base_model(self.model)).__name__)
+        text = followup_text(self.render, as_dict(message), type(base_model(self.model)).__name__)
         ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         return without_written_end(ids, written, self.end_ids)
 
-    def _templated(self, told: Sequence[Mapping[str, Any]], opened: bool) -> str:
+    def render(self, told: Sequence[Mapping[str, Any]], opened: bool) -> str:
+        """These messages through the chat template; `opened`: with the beginning of an answer."""
         return self.tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=opened)
 
     def encode_text(self, text: str) -> tuple[int, ...]:
@@ -152,13 +169,21 @@ class LanguagePolicy:
         with decoding_matmuls():
             if self._forward.stack is not None:
                 packed = self.device.type == "cpu" and fast_paths().packed_linears
-                decoder = Decoder(self._forward.stack, self.end_ids, packed)
+                decoder = Decoder(self._forward.stack, self.end_ids, packed, stops=self._stops_for(limits.stop))
                 return decoder.sample(requests, limits, seed, control, ended)
             if control is not None:
                 raise ValueError(
                     f"decode control needs the batched decoder, and it cannot read this policy: {self._forward.reason}"
                 )
-            return generate_samples(self.model, self.end_ids, requests, limits, seed, ended=ended)
+            stops = self._stops_for(limits.stop)
+            return generate_samples(self.model, self.end_ids, requests, limits, seed, ended=ended, stops=stops)
+
+    def _stops_for(self, strings: tuple[str, ...]) -> Stops | None:
+        """What looks for these; kept, because it reads every token of the vocabulary once."""
+        if strings and (self._stops is None or self._stops.strings != strings):
+            vocabulary = int(base_model(self.model).config.vocab_size)  # type: ignore[union-attr,arg-type]
+            self._stops = Stops(strings, self.decode_text, vocabulary, self.device)
+        return self._stops if strings else None
 
     def follow(self, prompts: Sequence[tuple[int, ...]], owners: Sequence[int], steps: int) -> Follower:
         """This model's states along rows that somebody else writes. Raises ValueError if its family is not known."""
@@ -217,9 +242,8 @@ class LanguagePolicy:
         return ((name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad)
 
     def frozen_copy(self) -> Self:
-        """The same policy as it is now, with weights of its own that take no gradient."""
-        made = type(self)(copy.deepcopy(self.model), self.tokenizer, self._lora)
-        made.model.requires_grad_(False)
+        """The same policy as it is now, taking no gradient; one with adapters shares its base, see `frozen_twin`."""
+        made = type(self)(frozen_twin(self.model), self.tokenizer, self._lora, self.mode)
         made.version = self.version
         return made
 
@@ -229,38 +253,11 @@ class LanguagePolicy:
         with quiet_transformers():
             self.model.save_pretrained(folder)  # type: ignore[operator]
         self.tokenizer.save_pretrained(folder)
-        _sort_adapter_targets(folder / "adapter_config.json")
+        settle_adapter_config(folder)
 
     def restore(self, folder: Path) -> None:
         """Take the weights that `save` wrote there, in place: optimizers keep their parameters."""
         refill(self.model, folder)
-
-
-def _sort_adapter_targets(config: Path) -> None:
-    """peft writes a set in the order of its hashes, which differs between processes: one state, one file."""
-    if config.is_file():
-        said = json.loads(config.read_text())
-        if isinstance(said.get("target_modules"), list):
-            said["target_modules"].sort()
-        config.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n")
-
-
-def _with_new_adapters(model: nn.Module, lora: Lora) -> nn.Module:
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=list(lora.target_modules),
-        task_type="CAUSAL_LM",
-    )
-    try:
-        return get_peft_model(model, config)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise PolicyLoadError(
-            f"LoRA cannot be put on {type(model).__name__} ({error}): set policy.lora.target_modules to its linears"
-        ) from error
 
 
 def _with_saved_adapters(place: str, dtype: str) -> tuple[nn.Module, Lora]:

@@ -57,6 +57,37 @@ class _RmsNorm(torch.autograd.Function):
         return product.to(x.dtype), for_weight, None
 
 
+def embed(
+    token_ids: Int[Tensor, "M"], weight: Float[Tensor, "V D"], into_grad: bool = False
+) -> Float[Tensor, "M D"]:
+    """The rows of these tokens. `into_grad`: the gradient is added to `weight.grad` itself, if the leaf has one.
+
+    torch's own backward makes a tensor of the weight's size first, nearly all zeros. Same bits: a token's gradients are
+    summed before they meet what is there. Only for losses that call `backward()`.
+    """
+    return _Embed.apply(token_ids, weight, weight if into_grad and weight.is_leaf else None)
+
+
+class _Embed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, token_ids: Tensor, weight: Tensor, owner: Tensor | None) -> Tensor:
+        ctx.save_for_backward(token_ids)
+        ctx.owner, ctx.like = owner, (weight.shape, weight.dtype)  # type: ignore[attr-defined]
+        return torch.nn.functional.embedding(token_ids, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[None, Tensor | None, None]:
+        (token_ids,) = ctx.saved_tensors
+        owner: Tensor | None = ctx.owner  # type: ignore[attr-defined]
+        if owner is None or owner.grad is None:
+            shape, dtype = ctx.like  # type: ignore[attr-defined]
+            return None, grad.new_zeros(shape, dtype=dtype).index_add_(0, token_ids, grad.to(dtype)), None
+        found, place = token_ids.unique(return_inverse=True)
+        owner.grad.index_add_(0, found, owner.grad.new_zeros(len(found), grad.shape[1]).index_add_(0, place, grad))
+        return None, None, None
+
+
 def swiglu(gate_up: Float[Tensor, "M two_F"]) -> Float[Tensor, "M F"]:
     """silu(gate) * up for the halves of the last dimension (Shazeer 2020, arXiv 2002.05202); only the input is kept."""
     return _Swiglu.apply(gate_up)
@@ -105,6 +136,7 @@ def norm_rotate(
     turned, value = joined.split([heads + key_heads, key_heads], 1)
     if weight is not None:
         turned = rms_norm(turned, weight, epsilon)
+    turned = turned.to(torch.promote_types(turned.dtype, angles[0].dtype))
     query, key = rotate(turned, *(part.unsqueeze(1) for part in angles)).split([heads, key_heads], 1)
     return query * factor, key, value
 

@@ -16,8 +16,10 @@ from critica.environments.base import EnvironmentConfig
 from critica.environments.catalogue import pico
 from critica.objectives.base import Objective
 from critica.objectives.policy_loss import PolicyLoss
+from critica.policies.base import SampleLimits
 from critica.policies.decoding import DecodingPart, TokenByToken
 from critica.policies.part import LocalPolicy
+from critica.policies.truncation import Truncation
 from critica.recipes.misfits import refuse_misfits
 from critica.records.supervision import Scale
 from critica.rewards.base import FailurePolicy, RewardConfig
@@ -78,14 +80,34 @@ class Sampling:
 
     `samples_per_prompt` is what a prompt gets, or what prompts get on average where a budget spreads samples.
     `max_new_tokens` 0 takes the environment's own token limit.
+
+    `top_k` (0: all), then `top_p`, then `min_p` leave tokens out of what is drawn from; by default none. The recorded
+    log-probs are then of the law over the tokens left, and which were left is recorded too: all log-probs that training
+    compares are taken over these same sets, so that ratios are 1 on-policy (see `functional.kept_laws`). A token that
+    is never drawn is never learned from either, so exploration is the price. Held-out accuracy is measured without.
+
+    `stop`: texts that end an answer, which is then no truncated one. The string stays in the answer's text; what its
+    last token holds beyond it does not.
     """
 
     prompts_per_step: int = 16
     samples_per_prompt: int = 8
     temperature: float = 1.0
     max_new_tokens: int = 0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    stop: tuple[str, ...] = ()
+
+    def limits(self, otherwise: int) -> SampleLimits:
+        """How answers are written; `otherwise` is the environment's token limit."""
+        truncation = Truncation(self.top_p, self.top_k, self.min_p)
+        return SampleLimits(self.max_new_tokens or otherwise, self.temperature, 0, truncation, self.stop)
 
     def __post_init__(self) -> None:
+        Truncation(self.top_p, self.top_k, self.min_p)
+        if any(not stop for stop in self.stop):
+            raise ValueError("stop holds an empty text, which every answer begins with: leave it out")
         if self.prompts_per_step < 1 or self.samples_per_prompt < 1:
             raise ValueError("prompts_per_step and samples_per_prompt must be at least 1")
         if not 0 <= self.temperature < float("inf"):
@@ -284,6 +306,8 @@ class Recipe:
 
         `objectives` is how many the source has, if it is known; several sources are that many at least.
         """
+        if self.correction.watches:
+            return ()
         several = max(objectives, len(self.reward.sources) if isinstance(self.reward, Several) else 1) > 1
         alike = not isinstance(self.correction, EachObjective)  # every objective is stretched by the same factor
         sums = isinstance(self.admission, Informative) and several and not (alike and self.correction.affine)

@@ -216,9 +216,10 @@ def _adopt(value: Any, annotation: Any, current: Any, path: str, reader: Reader)
         if value is None:
             raise ConfigError(f"{path} is null, which a config file cannot hold: leave it out.")
         return value
-    if isinstance(value, str) and path in reader.specs:
+    spec = re.sub(r"\.\d+$", ".*", path)  # of any element of a tuple
+    if isinstance(value, str) and spec in reader.specs:
         try:
-            return _draft(reader.specs[path](value))
+            return _draft(reader.specs[spec](value))
         except ValueError as error:
             choices = _choices(annotation, path, reader.catalogue)
             if value not in choices and not (choices and is_user_part(value)):

@@ -27,6 +27,7 @@ def refuse_misfits(recipe: "Recipe") -> None:
     refuse_greedy_gradients(recipe)
     refuse_unlike_population(recipe)
     refuse_other_laws(recipe)
+    refuse_whole_laws(recipe)
     refuse_scaled_noise(recipe)
     refuse_second_baseline(recipe)
     refuse_lonely_answers(recipe)
@@ -77,6 +78,28 @@ def refuse_other_laws(recipe: "Recipe") -> None:
         )
     if not isinstance(recipe.control, NoControl):
         raise ValueError(f"decoding={name} takes no decode control: set control=none")
+
+
+def refuse_whole_laws(recipe: "Recipe") -> None:
+    """Raise ValueError if sampling is truncated and a part reads whole next-token laws, or learns from none.
+
+    Truncated log-probs are of laws over the tokens that were left; beside a law over the whole vocabulary they would
+    be off by the mass of what was left out.
+    """
+    sampling, objective = recipe.sampling, recipe.objective
+    if not recipe.sampling.limits(1).truncates:
+        return
+    said = f"sampling leaves tokens out (top_p={sampling.top_p:g}, top_k={sampling.top_k}, min_p={sampling.min_p:g})"
+    if isinstance(recipe.learner.policy, Adam) and (objective.needs_logits or objective.views or objective.depths):
+        raise ValueError(
+            f"{said}, and objective={type(objective).__name__} compares whole next-token laws: set sampling.top_p=1,"
+            " top_k=0 and min_p=0, or take an objective on the sampled tokens (clipped ratio, cispo, gspo)"
+        )
+    if not isinstance(recipe.decoding, TokenByToken):
+        raise ValueError(
+            f"{said}, and decoding={type(recipe.decoding).__name__} has a law of its own: set sampling.top_p=1, top_k=0"
+            " and min_p=0, or decoding=token_by_token"
+        )
 
 
 def refuse_scaled_noise(recipe: "Recipe") -> None:

@@ -21,7 +21,7 @@ from critica.advantages.tempo import TreeDifference
 from critica.advantages.token_reward import TokenReward
 from critica.advantages.worst_prompts import WorstPrompts
 from critica.critics.blend import Blend
-from critica.critics.bodies import OwnBody, SharedTrunk, SmallModel
+from critica.critics.bodies import LoraBody, OwnBody, SharedTrunk, SmallModel
 from critica.critics.bottleneck import Bottleneck
 from critica.critics.bounded import BoundedCritic
 from critica.critics.categorical import CategoricalCritic
@@ -117,23 +117,26 @@ from critica.policies.power_sampling import PowerSampling
 from critica.recipes.base import Paper
 from critica.records.losses import Constant, SequenceMeanOfTokenMeans, SequenceMeanOfTokenSums, TokenMean
 from critica.records.views import AnotherContext
+from critica.rewards.answer_only import AnswerOnly
 from critica.rewards.answer_posterior import AnswerPosterior
 from critica.rewards.audited_corrections import Appeal, AuditedValue
 from critica.rewards.base import FailurePolicy
 from critica.rewards.constraints import Constraints
 from critica.rewards.correction_base import Uncorrected
-from critica.rewards.corrections import Backward, Forward
+from critica.rewards.corrections import Backward, Forward, Watched
 from critica.rewards.corver import CorVer
 from critica.rewards.cross_entropy_source import CrossEntropy
 from critica.rewards.distraction import Distraction
 from critica.rewards.each_objective import EachObjective
 from critica.rewards.evo_rubric import EvoRubric
+from critica.rewards.format import Format
 from critica.rewards.hindsight import Hindsight
 from critica.rewards.in_context import InContextReward
 from critica.rewards.json_schema import JsonSchema
 from critica.rewards.judge_http import HttpJudge
 from critica.rewards.judge_ranking import JudgeRanking
 from critica.rewards.judge_reward import JudgeReward
+from critica.rewards.length import Length
 from critica.rewards.math_verifiers import MathVerify, StrictMath
 from critica.rewards.noise import Flip, NoNoise
 from critica.rewards.noise_labels import Confusion, Drift, ExploitableBug, Missing, ScorerOfAccuracy, Spurious
@@ -215,7 +218,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "privileged": Privileged,
         },
         "language_critic": {"generative": GenerativeCritic},
-        "body": {"own": OwnBody, "shared": SharedTrunk, "small": SmallModel},
+        "body": {"own": OwnBody, "shared": SharedTrunk, "small": SmallModel, "lora": LoraBody},
         "regularizer": {"bottleneck": Bottleneck, "semantic": SemanticAnchor},
         "target": {
             "monte_carlo": MonteCarlo,
@@ -364,6 +367,9 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "post_time": RelativeForecast,
             "distraction": Distraction,
             "unasked": Unasked,
+            "format": Format,
+            "length": Length,
+            "answer_only": AnswerOnly,
         },
         "judge": {"http": HttpJudge, "scripted": ScriptedJudge},
         "noise": {
@@ -387,6 +393,7 @@ PARTS: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "forward": Forward,
             "audited_value": AuditedValue,
             "appeal": Appeal,
+            "watched": Watched,
             "repair": Repair,
             "soften": Soften,
             "winsorize": Winsorize,

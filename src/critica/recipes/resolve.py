@@ -47,7 +47,10 @@ def read_reward(spec: str) -> RewardConfig:
 
 # Parts that have a short spec of their own: `--environment rg:lcm`, `--noise flip:0.2:group`.
 SPECS: Specs = MappingProxyType(
-    {"environment": read_environment, "reward": read_reward, "noise": parse_noise, "correction": parse_correction}
+    {
+        "environment": read_environment, "reward": read_reward, "reward.sources.*": read_reward,
+        "noise": parse_noise, "correction": parse_correction,
+    }  # fmt: skip
 )
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from critica.records.checks import require, require_finite, require_shape
+from critica.records.kept_tokens import KeptTokens
 from critica.records.words import StopReason
 
 
@@ -17,7 +19,8 @@ class TokenBatch:
     `sampled_mask` was recorded at generation and is never derived from token ids. `node_index` numbers the
     sampled tokens' nodes within a trajectory (-1 on context and padding). `prefix_length` is the number of
     leading context tokens shared by the rows of a group. `behavior_logprobs` are what the sampler said, also when
-    that is no number: such a batch is recorded and never learned from.
+    that is no number: such a batch is recorded and never learned from. `kept` has one entry a row, which tokens each
+    sampled one was drawn among; empty if no sampling was truncated.
     """
 
     token_ids: Int[Tensor, "N T"]
@@ -36,6 +39,7 @@ class TokenBatch:
     policy_version: Int[Tensor, "N"]
     stop: tuple[StopReason, ...]
     trajectory_ids: tuple[str, ...]
+    kept: tuple[KeptTokens, ...] = ()
 
     def __post_init__(self) -> None:
         rows, width = self.token_ids.shape
@@ -45,6 +49,7 @@ class TokenBatch:
             require_shape(self, name, getattr(self, name), (rows,))
         require(len(self.stop) == rows, self, f"{len(self.stop)} stop reasons for {rows} rows")
         require(len(self.trajectory_ids) == rows, self, f"{len(self.trajectory_ids)} ids for {rows} rows")
+        require(len(self.kept) in (0, rows), self, f"{len(self.kept)} rows of kept tokens for {rows} rows")
         require(not bool((self.sampled_mask & ~self.valid_mask).any()), self, "a sampled token is padding")
         require(not bool(self.sampled_mask[:, :1].any()), self, "the first token is sampled: nothing precedes it")
         require(bool((self.behavior_logprobs[~self.sampled_mask] == 0).all()), self, "context tokens carry log-probs")
@@ -53,6 +58,11 @@ class TokenBatch:
     def rows(self) -> int:
         """N, the number of trajectories."""
         return self.token_ids.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where these arrays are, and all that is made of them."""
+        return self.token_ids.device
 
     @property
     def lengths(self) -> Int[Tensor, "N"]:
@@ -69,7 +79,7 @@ class TokenBatch:
                 value = value[rows]
                 parts[item.name] = value[:, :width] if value.dim() == 2 else value
             else:
-                parts[item.name] = tuple(value[i] for i in rows.tolist())
+                parts[item.name] = tuple(value[i] for i in rows.tolist()) if value else ()
         return replace(self, **parts)
 
 

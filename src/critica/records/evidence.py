@@ -68,6 +68,13 @@ class Snapshots:
 
 
 @dataclass(frozen=True, slots=True)
+class SaidError:
+    """How far what is said may be from the truth on average, in units of reward, by the correction's own reckoning."""
+
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Another reading of the same sampled tokens: the state before each token that it covers, row-major, and a head.
 
@@ -120,9 +127,11 @@ class Views:
         return Views(tuple(view.select(rows, width) for view in self.views))
 
 
-EvidenceItem = HiddenStates | ReferenceLogprobs | ProximalLogprobs | Groups | Continuations | Snapshots | Views
+EvidenceItem = (
+    HiddenStates | ReferenceLogprobs | ProximalLogprobs | Groups | Continuations | Snapshots | Views | SaidError
+)
 Kind = TypeVar(
-    "Kind", HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups, Continuations, Snapshots, Views
+    "Kind", HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups, Continuations, Snapshots, Views, SaidError
 )  # fmt: skip
 
 

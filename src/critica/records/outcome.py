@@ -36,6 +36,7 @@ class PromptOutcome:
     correct: int
     unscored: int
     tokens: int
+    prompt: str = ""  # its beginning, for a reader
 
     def __post_init__(self) -> None:
         require(0 <= self.correct <= self.samples, self, f"{self.task_id}: {self.correct} of {self.samples} are right")

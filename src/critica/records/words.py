@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from critica.records.checks import require
+from critica.records.kept_tokens import NOTHING_CUT, KeptTokens
 
 Role = Literal["system", "user", "assistant", "tool"]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -49,6 +50,7 @@ class StopReason(StrEnum):
 
     ANSWERED = "answered"  # the environment took the answer and closed the episode
     END_OF_TEXT = "end_of_text"  # the policy wrote an end-of-text token
+    STOP_STRING = "stop_string"  # the policy wrote a text that ends an answer (`sampling.stop`); no limit cut it
     TOKEN_LIMIT = "token_limit"  # the task's token limit was reached; a single-turn answer is still scored
     TURN_LIMIT = "turn_limit"
     TIME_LIMIT = "time_limit"
@@ -66,18 +68,24 @@ class ContextTurn:
 
 @dataclass(frozen=True, slots=True)
 class SampledTurn:
-    """Tokens that the policy wrote, with the log-probs that the sampler returned for them (nats)."""
+    """Tokens that the policy wrote, with the log-probs that the sampler returned for them (nats).
+
+    `kept` says which tokens each was drawn among under truncated sampling: the log-probs are of the law over those.
+    """
 
     message: Message
     token_ids: tuple[int, ...]
     behavior_logprobs: tuple[float, ...]
     temperature: float
     policy_version: int
+    kept: KeptTokens = NOTHING_CUT
 
     def __post_init__(self) -> None:
         tokens, logprobs = len(self.token_ids), len(self.behavior_logprobs)
         require(tokens == logprobs, self, f"{tokens} tokens but {logprobs} log-probs")
         require(tokens > 0, self, "no tokens: a policy that wrote nothing has no sampled turn")
+        known = self.kept.tokens if self.kept else tokens
+        require(known == tokens, self, f"{tokens} tokens, and what they were drawn among is known of {known}")
         require(self.temperature >= 0, self, f"temperature {self.temperature} is negative")
 
 
@@ -102,6 +110,11 @@ class Trajectory:
     def token_count(self) -> int:
         """All tokens, context and sampled."""
         return sum(len(turn.token_ids) for turn in self.turns)
+
+    @property
+    def sampled_count(self) -> int:
+        """The tokens that the policy wrote."""
+        return sum(len(turn.token_ids) for turn in self.turns if isinstance(turn, SampledTurn))
 
     @property
     def sampled_text(self) -> str:

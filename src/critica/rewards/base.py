@@ -22,13 +22,17 @@ Scope = Literal["sample", "group", "batch"]
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """One trajectory's text, to be judged as an answer to its task. Siblings share `group` and `step`."""
+    """One trajectory's text, to be judged as an answer to its task. Siblings share `group` and `step`.
+
+    `tokens` is how many it took to write it; 0 where nobody knows.
+    """
 
     task: Task
     trajectory_id: str
     text: str
     group: str = ""
     step: int = 0
+    tokens: int = 0
 
 
 class RewardSource(Protocol):

@@ -6,14 +6,18 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from critica.records.names import odd_letter
+from critica.rewards.answer_only import AnswerOnly
 from critica.rewards.base import RewardConfig
 from critica.rewards.constraints import Constraints
 from critica.rewards.distraction import Distraction
+from critica.rewards.format import Format
 from critica.rewards.json_schema import JsonSchema
+from critica.rewards.length import Length
 from critica.rewards.math_verifiers import MathVerify, StrictMath
 from critica.rewards.post_time import RelativeForecast
 from critica.rewards.proper_scoring import ProperScoring
 from critica.rewards.set_overlap import SetOverlap
+from critica.rewards.several import Several
 from critica.rewards.unit_tests import UnitTests
 from critica.rewards.verifiers import EnvironmentScorer, Exact, Function, Numeric, RegexExtract, Verifier
 
@@ -38,13 +42,16 @@ PLAIN: Mapping[str, Callable[[], RewardConfig]] = MappingProxyType(
         "distraction": Distraction,
         "unit_tests": UnitTests,
         "unit_tests:partial": lambda: UnitTests(partial=True),
+        "format": Format,
+        "format:partial": lambda: Format(partial=True),
     }
 )
 FORMS = (
     ", ".join(PLAIN)
     + ", numeric:TOLERANCE, regex:PATTERN, json_schema:FILE.json, doubt:log:REWARD, doubt:brier:REWARD,"
     " distraction:REWARD (REWARD is the verifier that decides what is right), judge:URL#MODEL, rubric:FILE.toml,"
-    " reward_model:FOLDER, cross_entropy:FOLDER, file.py:function"
+    " reward_model:FOLDER, cross_entropy:FOLDER, file.py:function, format:TAG,TAG, length:MOST, length:MOST:BUFFER,"
+    " answer:REWARD (which then does not see <think>…</think>); several as objectives of their own: 'REWARD + REWARD'"
 )
 
 
@@ -57,7 +64,15 @@ def parse_reward(spec: str) -> RewardConfig:
     if spec in PLAIN:
         return PLAIN[spec]()
     head, _, rest = spec.partition(":")
+    if " + " in spec and head != "regex":
+        return Several(tuple(parse_reward(part.strip()) for part in spec.split(" + ")))
     try:
+        if head == "format" and rest:
+            return Format(tuple(rest.split(",")))
+        if head == "length" and rest:
+            return Length(*_lengths(rest))
+        if head == "answer" and rest:
+            return AnswerOnly(parse_reward(rest))
         if head == "numeric" and rest:
             return Numeric(_tolerance(rest))
         if head == "regex" and rest:
@@ -97,6 +112,13 @@ def _tolerance(text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"{text!r} is no tolerance") from None
+
+
+def _lengths(text: str) -> list[int]:
+    parts = text.split(":")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise ValueError(f"{text!r} is no length of tokens, nor two of them: write length:256 or length:256:64")
+    return [int(part) for part in parts]
 
 
 def _inner(spec: str) -> Verifier:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from critica.environments.base import Environment
 from critica.records.arrays import Metric
@@ -40,6 +40,13 @@ class LiveCorrection(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Reckons(Protocol):
+    """A live correction that knows how often verdicts are wrong."""
+
+    def said_error(self) -> float: ...  # the largest |E[said] - true|, in units of reward
+
+
 @dataclass(frozen=True, slots=True)
 class CorrectionContext:
     """What a correction is built from."""
@@ -65,6 +72,11 @@ class CorrectionPart(ABC):
     @property
     def shifts(self) -> bool:
         """Whether it adds one and the same number to every value: differences stay as they are."""
+        return False
+
+    @property
+    def watches(self) -> bool:
+        """Whether it is there to measure, and means to change nothing."""
         return False
 
     @property
@@ -124,4 +136,6 @@ def with_shares(reward: Reward, was: float) -> Reward:
 def request_of(group: Group, place: int, step: int) -> ScoreRequest:
     """The question about one trajectory of a group."""
     trajectory = group.trajectories[place]
-    return ScoreRequest(group.task, trajectory.trajectory_id, trajectory.sampled_text, group.key, step)
+    return ScoreRequest(
+        group.task, trajectory.trajectory_id, trajectory.sampled_text, group.key, step, trajectory.sampled_count
+    )

@@ -8,7 +8,7 @@ from critica.records.names import odd_letter
 from critica.rewards.answer_posterior import AnswerPosterior
 from critica.rewards.audited_corrections import Appeal, AuditedValue
 from critica.rewards.correction_base import CorrectionPart, Uncorrected
-from critica.rewards.corrections import Backward, Forward
+from critica.rewards.corrections import Backward, Forward, Watched
 from critica.rewards.posterior import Posterior
 from critica.rewards.rates import Audited, CorrectionProblem, Stated
 from critica.rewards.value_corrections import Soften
@@ -17,8 +17,8 @@ FORMS = (
     "none; answer_posterior (siblings' answers and verdicts together); posterior (rates estimated from the verdicts),"
     " posterior:0.2:group, posterior:0.2:sample or posterior:0.3/0.1:sample (rates stated); backward:0.2/0.1 (false"
     " positives/negatives), backward:audit:0.05 (rates from audits of that share); forward:0.1; audit:0.2 (that share"
-    " is checked); appeal:0.5 (that share of the low verdicts is checked again); soften:0.1; others have fields of"
-    " their own (--set correction=winsorize)"
+    " is checked); watch:0.05 (that share is checked, nothing is changed: live error rates); appeal:0.5 (that share of"
+    " the low verdicts is checked again); soften:0.1; others have fields of their own (--set correction=winsorize)"
 )
 
 
@@ -69,6 +69,7 @@ READERS: Mapping[str, Callable[[str, str], CorrectionPart]] = MappingProxyType(
         "forward": lambda spec, rest: Forward(Stated(0.0, _share(spec, rest))),
         "audit": lambda spec, rest: AuditedValue(_share(spec, rest)),
         "appeal": lambda spec, rest: Appeal(_share(spec, rest)),
+        "watch": lambda spec, rest: Watched(Audited(_share(spec, rest))),
         "soften": lambda spec, rest: Soften(_share(spec, rest)),
     }
 )

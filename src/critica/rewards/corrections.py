@@ -9,11 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from critica.functional.correction import backward_corrected, forward_weights
+from critica.functional.soft_policy import noise_of_rates
 from critica.records.arrays import Metric
 from critica.records.protocols import Stateful
-from critica.records.supervision import Reward, Scored
+from critica.records.supervision import Reward, Scale, Scored
 from critica.rewards.correction_base import CorrectionContext, CorrectionPart, Said
 from critica.rewards.rates import (
+    Audited,
+    AuditedRates,
     CorrectionProblem,
     LiveRates,
     RatesPart,
@@ -63,7 +66,7 @@ class Backward(CorrectionPart):
 
     def build(self, context: CorrectionContext) -> "ByRates":
         """With live rates."""
-        return ByRates("backward", self.rates.build(context), self._value)
+        return ByRates("backward", self.rates.build(context), context.scale, self._value)
 
     def _value(self, told: Float[Tensor, "n"], rho0: float, rho1: float) -> Float[Tensor, "n"]:
         rho0, rho1 = self.bounded(rho0, rho1)
@@ -93,19 +96,51 @@ class Forward(CorrectionPart):
 
     def build(self, context: CorrectionContext) -> "ByRates":
         """With live rates."""
-        return ByRates("forward", self.rates.build(context), self._value)
+        return ByRates("forward", self.rates.build(context), context.scale, self._value)
 
     def _value(self, told: Float[Tensor, "n"], rho0: float, rho1: float) -> Float[Tensor, "n"]:
         return forward_weights(told, torch.full_like(told, rho1))
+
+
+@dataclass(frozen=True, slots=True)
+class Watched(CorrectionPart):
+    """What was said is told; a share of it is checked all the same, so that the source's error rates are known live.
+
+    The panel then shows both rates with their intervals and Youden's J with its alarm (`correction/…`), and
+    `objective.penalties` may set the policy's temperature by them (`noise_entropy` with source=audited). It asks
+    `rates.gold` about `rates.share` of the answers and changes nothing else.
+    """
+
+    rates: Audited = field(default_factory=Audited)
+
+    @property
+    def watches(self) -> bool:
+        return True
+
+    @property
+    def affine(self) -> bool:
+        return True
+
+    @property
+    def shifts(self) -> bool:
+        return True
+
+    def build(self, context: CorrectionContext) -> "Watching":
+        """With live rates."""
+        return Watching(self.rates.build(context), context.scale)
 
 
 class ByRates:
     """Corrects a round by the rates known before it, then learns from it."""
 
     def __init__(
-        self, rule: str, rates: LiveRates, value: Callable[[Float[Tensor, "n"], float, float], Float[Tensor, "n"]]
+        self,
+        rule: str,
+        rates: LiveRates,
+        scale: Scale,
+        value: Callable[[Float[Tensor, "n"], float, float], Float[Tensor, "n"]],
     ) -> None:
-        self.rule, self.rates, self.value = rule, rates, value
+        self.rule, self.rates, self.scale, self.value = rule, rates, scale, value
 
     def correct(self, said: Said) -> list[Reward]:
         """By trajectory, in order."""
@@ -116,6 +151,10 @@ class ByRates:
                 for reward in said.rewards]  # fmt: skip
         self.rates.learn(said)
         return made
+
+    def said_error(self) -> float:
+        """By the rates of now."""
+        return noise_of_rates(*self.rates.rates(), self.scale.low, self.scale.high)
 
     def reports(self) -> tuple[Metric, ...]:
         """The rates'."""
@@ -133,3 +172,35 @@ class ByRates:
         """What `state_dict` gave."""
         if isinstance(self.rates, Stateful):
             self.rates.load_state_dict(state)
+
+
+class Watching:
+    """Learns the rates and leaves every reward as it was said. A source that says nothing is an alarm, not an end."""
+
+    def __init__(self, rates: AuditedRates, scale: Scale) -> None:
+        self.rates, self.scale = rates, scale
+
+    def correct(self, said: Said) -> list[Reward]:
+        """The same rewards; a share of them has been checked."""
+        self.rates.learn(said)
+        return list(said.rewards)
+
+    def said_error(self) -> float:
+        """By the audits so far."""
+        return noise_of_rates(*self.rates.estimates(), self.scale.low, self.scale.high)
+
+    def reports(self) -> tuple[Metric, ...]:
+        """The rates'."""
+        return self.rates.reports()
+
+    def close(self) -> None:
+        """The gold source."""
+        self.rates.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts."""
+        return self.rates.state_dict()
+
+    def load_state_dict(self, state: Any) -> None:
+        """What `state_dict` gave."""
+        self.rates.load_state_dict(state)

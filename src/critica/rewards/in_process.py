@@ -1,6 +1,6 @@
 """A trusted built-in check in this process: no workers, for rules whose time is bounded by the length of the text.
 
-Only `exact` and `numeric` are such rules: neither user code nor a user's pattern runs here. The deadline still holds:
+Only `exact`, `numeric` and `format` are such rules: neither user code nor a user's pattern runs here. The deadline still holds:
 between two answers the clock is looked at, and one answer takes time in proportion to its text, whose length is
 bounded. `workers.in_process=false` sends them through killable workers like all other reward code.
 """
@@ -20,7 +20,7 @@ LONGEST = 1_000_000  # characters of a text: a look at one takes milliseconds
 
 
 class InProcessSource:
-    """A live source without processes. Its values are 0 and 1."""
+    """A live source without processes. Its values are between 0 and 1."""
 
     low = 0.0
     high = 1.0

@@ -23,6 +23,7 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = MappingProxyType(  # kind: where its 
         "constraints": ("critica.rewards.constraint_checks", "constraints"),
         "post_time": ("critica.rewards.forecast_check", "relative_forecast"),
         "distraction": ("critica.rewards.distraction_check", "distraction"),
+        "format": ("critica.rewards.format_check", "format_check"),
     }
 )
 

@@ -142,8 +142,12 @@ class AuditedRates:
                 f"{self.counts.wrong + self.counts.right:.0f} audits put Youden's J of this source into"
                 f" [{low:.2f}, {high:.2f}]: it says nothing about what is true, or the opposite; mend it, or stop"
             )
-        part = self.part
-        return tuple(self.counts.rate(which, part.prior, part.strength) for which in (0, 1))  # type: ignore[return-value]
+        return self.estimates()
+
+    def estimates(self) -> tuple[float, float]:
+        """Shrunk toward the prior, whatever they say."""
+        prior, strength = self.part.prior, self.part.strength
+        return self.counts.rate(0, prior, strength), self.counts.rate(1, prior, strength)
 
     def learn(self, said: Said) -> None:
         """Check this round's share."""
@@ -161,7 +165,7 @@ class AuditedRates:
         """The rates with their intervals, J, and whether J's interval reaches 0 (an alarm)."""
         known = min(self.counts.wrong, self.counts.right) >= 1
         made = [Metric("correction/audits", float(self.checked), 1.0)]
-        for name, rate in zip(("false_positives", "false_negatives"), self.rates(), strict=True):
+        for name, rate in zip(("false_positives", "false_negatives"), self.estimates(), strict=True):
             made.append(Metric(f"correction/{name}", rate, 1.0))
         if known:
             low, high = self.counts.signal_interval()

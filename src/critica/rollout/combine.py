@@ -54,7 +54,7 @@ class Sum(CombinationRule):
     def apply(
         self, outcome: Float[Tensor, "N J"], known: Bool[Tensor, "N J"], group_index: Int[Tensor, "N"]
     ) -> Combined:
-        weight = torch.tensor(weights_for(self.weights, outcome.shape[1]), dtype=outcome.dtype)
+        weight = outcome.new_tensor(weights_for(self.weights, outcome.shape[1]))
         return Combined(outcome * weight, weight.expand_as(outcome))
 
     def reach(self, scales: Sequence[Scale], siblings: int, rows: int) -> tuple[Scale, ...]:

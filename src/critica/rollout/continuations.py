@@ -12,11 +12,12 @@ from critica.curricula.base import Request
 from critica.policies.base import Policy, PromptTooLong, Sample, SampleLimits, SampleRequest
 from critica.records.arrays import Metric, TokenBatch
 from critica.records.supervision import Reward, Scored
-from critica.records.words import ContextTurn, Group, Message, SampledTurn, StopReason, Task, Trajectory
+from critica.records.words import ContextTurn, Group, Message, SampledTurn, Task, Trajectory
 from critica.rewards.base import RewardFailures, ScoreRequest
 from critica.rollout.ask import ask
 from critica.rollout.gather import Supervision
 from critica.rollout.place import SoftOverlong
+from critica.rollout.samples import until_stop
 
 BUCKET_TOKENS = 16  # continuations whose room differs by less are decoded together, and cut to their own room
 
@@ -58,15 +59,23 @@ class Written:
 
 
 def continue_places(
-    policy: Policy, places: Sequence[Place], continuations: int, temperature: float, seed: int
+    policy: Policy,
+    places: Sequence[Place],
+    continuations: int,
+    temperature: float,
+    seed: int,
+    law: SampleLimits = SampleLimits(1),  # noqa: B008
 ) -> Written:
     """`continuations` fresh samples of every place. Those of one place share its keys and values.
+
+    What is drawn among and what ends an answer is as `law` says.
 
     A sample's tokens depend on its own random numbers one by one, so one that is cut is the one that was limited.
     """
     written: list[list[Sample]] = [[] for _ in places]
     for members in buckets(places):
-        answers = _decode(policy, [places[i] for i in members], continuations, temperature, seed)
+        limits = replace(law, temperature=temperature)
+        answers = _decode(policy, [places[i] for i in members], continuations, limits, seed)
         for i, samples in zip(members, answers, strict=True):
             written[i] = samples
     return Written(
@@ -86,24 +95,22 @@ def buckets(places: Sequence[Place]) -> list[list[int]]:
 
 def cut(sample: Sample, place: Place) -> Sample:
     """What the task's limit leaves room for."""
-    if len(sample.token_ids) <= place.room:
-        return sample
-    return Sample(sample.token_ids[: place.room], sample.logprobs[: place.room], StopReason.TOKEN_LIMIT)
+    return sample.within(place.room)
 
 
 def _decode(
-    policy: Policy, places: Sequence[Place], continuations: int, temperature: float, seed: int
+    policy: Policy, places: Sequence[Place], continuations: int, law: SampleLimits, seed: int
 ) -> list[list[Sample]]:
     requests = [
         SampleRequest(place.prefix_ids, tuple((*place.stream, j) for j in range(continuations))) for place in places
     ]
     room = max(place.room for place in places)
     try:
-        return policy.sample(requests, SampleLimits(room, temperature), seed)
+        return policy.sample(requests, replace(law, max_new_tokens=room), seed)
     except PromptTooLong:
         if all(place.room == room for place in places):
             raise
-        return [_decode(policy, [place], continuations, temperature, seed)[0] for place in places]
+        return [_decode(policy, [place], continuations, law, seed)[0] for place in places]
 
 
 def number_of(name: str) -> int:
@@ -154,7 +161,7 @@ class Continuer:
                 asked.setdefault(keys[-1], place)
         if asked:
             places = list(asked.values())
-            written = continue_places(self._policy, places, count, temperature, seed)
+            written = continue_places(self._policy, places, count, temperature, seed, self._request.limits)
             self._tokens, self._read = self._tokens + written.tokens, self._read + written.read_tokens
             self._told |= dict(zip(asked, self._tell(places, written, temperature), strict=True))
         return np.array([self._told[key] for key in keys], dtype=np.float64).reshape(len(keys), count)
@@ -191,7 +198,10 @@ class Continuer:
             for j, sample in enumerate(samples)
         ]
         tasks = [place.task for place, samples in zip(places, written.samples, strict=True) for _ in samples]
-        items = [ScoreRequest(task, t.trajectory_id, self._text(t)) for task, t in zip(tasks, made, strict=True)]
+        items = [
+            ScoreRequest(task, t.trajectory_id, self._text(t), tokens=t.token_count - len(self._prompt(t)))
+            for task, t in zip(tasks, made, strict=True)
+        ]
         outcomes = [verdict.total for verdict in ask(source, items, supervision.journal, step)]
         try:
             supervision.failures.check(source.name, outcomes)
@@ -233,7 +243,8 @@ class Continuer:
     def _text(self, child: Trajectory) -> str:
         """The whole answer: what was written before and what follows, decoded together."""
         prompt, (context, turn) = len(self._prompt(child)), child.turns
-        return self._policy.decode_text((*context.token_ids[prompt:], *turn.token_ids))
+        whole = self._policy.decode_text((*context.token_ids[prompt:], *turn.token_ids))
+        return until_stop(whole, self._request.limits.stop)
 
     def _prompt(self, child: Trajectory) -> tuple[int, ...]:
         return self._written[child.group_id][0].turns[0].token_ids

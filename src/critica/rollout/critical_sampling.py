@@ -11,7 +11,9 @@ import torch
 
 from critica.critics.base import ValueCritic
 from critica.policies.base import Sample, SampleLimits, TrainablePolicy
+from critica.policies.body_mode import device_of
 from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction
+from critica.records.devices import moved
 from critica.records.evidence import Evidence, HiddenStates
 from critica.records.words import ContextTurn, Group, Message, SampledTurn, StopReason, Task, Trajectory
 from critica.rollout.continuations import Place, continue_places, number_of
@@ -199,7 +201,7 @@ def _judged(
         _group(str(t), task, prompt, [sample for sample, _ in row], said, asked.limits, policy.version)
         for t, (task, prompt, row, said) in enumerate(zip(tasks, prompts, rows, texts, strict=True))
     )
-    batch = tokenize(groups)
+    batch = moved(tokenize(groups), device_of(policy.model))
     values = iter(values_along(_predict(policy, asked.critic, batch), batch))
     return [
         [
@@ -211,10 +213,10 @@ def _judged(
 
 
 def _predict(policy: TrainablePolicy, critic: ValueCritic, batch: TokenBatch) -> ValuePrediction:
-    untold = torch.zeros(batch.rows, 1)
+    untold = torch.zeros(batch.rows, 1, device=batch.device)
     told = RewardBatch(
         ("none",), torch.full_like(untold, float("nan")), torch.zeros_like(untold, dtype=torch.bool), untold,
-        torch.zeros(*batch.token_ids.shape, 1), (0.0,), (1.0,),
+        torch.zeros(*batch.token_ids.shape, 1, device=batch.device), (0.0,), (1.0,),
     )  # fmt: skip
     evidence = Evidence()
     if critic.needs:

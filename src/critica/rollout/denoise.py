@@ -49,6 +49,6 @@ def denoised(
             "placement.denoise needs a critic that does not use the trajectory's own outcome: take a learned one"
             " (critic=quantile, scalar, surprise), not a counted one"
         )
-    rows = torch.arange(batch.rows)
+    rows = torch.arange(batch.rows, device=batch.device)
     value, speaks = expected.mean[rows, last], expected.mask[rows, last]
     return torch.where(speaks, (1 - share) * told + share * value.to(told.dtype), told)

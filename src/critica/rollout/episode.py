@@ -9,6 +9,7 @@ from critica.records.supervision import Reward, Scored
 from critica.records.words import EMPTY, ContextTurn, Message, SampledTurn, StopReason, Task, Trajectory
 from critica.rollout.protocol import Move, Over, Say, Scene, Seen, Table, Turns
 from critica.rollout.relabel import logprobs_of, spelled
+from critica.rollout.samples import answer_text
 
 Judge = Callable[[Sequence["Row"]], list[Reward]]  # what is told about the turn that each of these rows just wrote
 
@@ -88,7 +89,7 @@ def play(
     writing = rows
     limit = turns.turn_tokens or request.limits.max_new_tokens
     while writing:
-        write_turn(table.policy, writing, SampleLimits(limit, request.limits.temperature), table.seed, turns)
+        write_turn(table.policy, writing, replace(request.limits, max_new_tokens=limit), table.seed, turns)
         heard = [row for row in writing if turns.asks(row.seen)]
         for row, reward in zip(heard, judge(heard), strict=True):
             row.told[-1] = reward
@@ -122,9 +123,11 @@ def write_turn(policy: Conversing, rows: Sequence[Row], limits: SampleLimits, se
     for members, samples in zip(together.values(), answers, strict=True):
         for row, one in zip(members, samples, strict=True):
             one = within(one, turns.episode_tokens - row.sampled if turns.episode_tokens else len(one.token_ids))
-            text = policy.decode_text(one.token_ids)
+            text = answer_text(policy, one, limits)
             row.turns.append(
-                SampledTurn(Message("assistant", text), one.token_ids, one.logprobs, limits.temperature, policy.version)
+                SampledTurn(
+                    Message("assistant", text), one.token_ids, one.logprobs, limits.temperature, policy.version, one.kept
+                )
             )
             row.told.append(None)
             row.stop = one.stop
@@ -165,9 +168,7 @@ def dictate(policy: Conversing, rows: Sequence[Row], limits: SampleLimits, turns
 
 def within(sample: Sample, room: int) -> Sample:
     """What an episode's budget leaves of a turn."""
-    if len(sample.token_ids) <= room:
-        return sample
-    return Sample(sample.token_ids[:room], sample.logprobs[:room], StopReason.TOKEN_LIMIT)
+    return sample.within(room)
 
 
 def goes_on(policy: Conversing, row: Row, move: Move, turns: Turns, limit: int, asked: list[str]) -> bool:

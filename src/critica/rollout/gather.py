@@ -21,7 +21,7 @@ from critica.rollout.budget import Allocator
 from critica.rollout.control import Control, Unhindered
 from critica.rollout.hints import hints
 from critica.rollout.protocol import Turns
-from critica.rollout.samples import Want, made_group, sample, trajectory_name
+from critica.rollout.samples import Want, made_group, sample, trajectory_name, until_stop
 from critica.rollout.settle import Played, episode_reports, episodes
 from critica.rollout.spans import token_spans
 
@@ -151,13 +151,17 @@ def write(
     waves: list[tuple[int, ...]] = [() for _ in tasks]
     told: list[list[tuple[Reward, ...]]] = [[] for _ in tasks]
     expected = allocator.forecast(tasks)
+
+    def read(token_ids: Sequence[int]) -> str:
+        return until_stop(policy.decode_text(token_ids), request.limits.stop)
+
     while any(more := allocator.more(expected, [[*map(together, row)] for row in told], request.samples_per_prompt)):
         wants = [
             Want(task, first_slot + i, range(len(told[i]), len(told[i]) + more[i]))
             for i, task in enumerate(tasks) if more[i]
         ]  # fmt: skip
         asked += [trajectory_name(request.step, want.slot, index) for want in wants for index in want.places]
-        hinted = hints(supervision.source, supervision.journal, wants, request.step, policy.decode_text)
+        hinted = hints(supervision.source, supervision.journal, wants, request.step, read)
         answers = sample(policy, wants, request, supervision.seed, control, hinted)
         for want, fresh in zip(wants, answers, strict=True):
             i = want.slot - first_slot
@@ -223,7 +227,10 @@ def score(
     fresh = [g.trajectories[start:] for g, start in zip(groups, starts or [0] * len(groups), strict=True)]
     pairs = [(group, trajectory) for group, new in zip(groups, fresh, strict=True) for trajectory in new]
     whole = [(g, t) for g, t in pairs if t.stop is not StopReason.EARLY_STOPPED]
-    items = [ScoreRequest(group.task, t.trajectory_id, t.sampled_text, group.key, step) for group, t in whole]
+    items = [
+        ScoreRequest(group.task, t.trajectory_id, t.sampled_text, group.key, step, t.sampled_count)
+        for group, t in whole
+    ]
     verdicts = ask(supervision.source, items, supervision.journal, step)
     told: dict[str, list[Reward]] = {trajectory.trajectory_id: [] for _, trajectory in pairs}
 

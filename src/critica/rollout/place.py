@@ -125,6 +125,7 @@ def place(
             n, j = row[reward.trajectory_id], column[reward.source]
             outcome[n, j], confidence[n, j] = reward.outcome.value, reward.outcome.confidence
             spans += [(n, j, span) for span in reward.spans]
+    outcome, confidence = outcome.to(batch.device), confidence.to(batch.device)
     known = ~outcome.isnan()
     last = last_sampled(batch)
     lows, highs = ranges(declared, names)
@@ -138,13 +139,13 @@ def place(
         outcome[:, 0] += placement.novelty.bonus(total, whole, reference, batch.sampled_mask, batch.group_index)
     lengths = batch.sampled_mask.sum(-1)
     outcome[:, 0] += placement.overlong.cost(lengths.float())
-    per_token = torch.zeros(*batch.token_ids.shape, len(names))
+    per_token = torch.zeros(*batch.token_ids.shape, len(names), device=batch.device)
     rest = outcome.nan_to_num(0.0) * known
     for n, j, span in spans:
         value = span.value * float(combined.stretch[n, j])
         per_token[n, last_inside(batch, n, span.start, span.end), j] += value
         rest[n, j] -= value
-    rows = torch.arange(batch.rows)
+    rows = torch.arange(batch.rows, device=batch.device)
     per_token[rows, last] += rest
     share = placement.denoise.share(step)
     if share and expect is not None:

@@ -7,11 +7,11 @@ which closes a trajectory and opens the next of the same episode, perhaps in ano
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from critica.curricula.base import Request
 from critica.environments.base import Environment
-from critica.policies.base import Conversing, Sample, SampleLimits, SampleRequest
+from critica.policies.base import Conversing, Sample, SampleRequest
 from critica.records.arrays import Metric
 from critica.records.journal import Journal, NoJournal
 from critica.records.supervision import Reward, Scale
@@ -131,8 +131,8 @@ class Table:
     journal: Journal = field(default_factory=NoJournal)
 
     def sample(self, prompts: Sequence[SampleRequest], max_new_tokens: int) -> list[list[Sample]]:
-        """Continuations at the step's temperature, for what is not learned from itself."""
-        return self.policy.sample(prompts, SampleLimits(max_new_tokens, self.request.limits.temperature), self.seed)
+        """Continuations by the step's law, for what is not learned from itself."""
+        return self.policy.sample(prompts, replace(self.request.limits, max_new_tokens=max_new_tokens), self.seed)
 
 
 class Turns(ABC):

@@ -7,8 +7,10 @@ import torch
 
 from critica.policies.base import Conversing, TrainablePolicy, WritingPolicy
 from critica.policies.batching import microbatches
+from critica.policies.body_mode import device_of
 from critica.policies.scoring import logprobs_of as logprobs_from
 from critica.records.arrays import scatter_sampled
+from critica.records.devices import moved
 from critica.records.supervision import Reward
 from critica.records.words import ContextTurn, Group, Message, SampledTurn, Task, Trajectory
 from critica.rollout.protocol import Relabeled
@@ -57,9 +59,9 @@ def logprobs_of(policy: Conversing, rows: Sequence[Trajectory]) -> list[tuple[fl
     groups = [
         Group(row.trajectory_id, Task(row.task_id, "", (Message("user", ""),), ""), (row,)) for row in rows
     ]  # one each: only tokens matter here
-    batch = tokenize(tuple(groups))
-    grid = torch.zeros(batch.token_ids.shape, dtype=torch.float64)
-    for some in microbatches(batch, torch.arange(batch.rows), TOKENS):
+    batch = moved(tokenize(tuple(groups)), device_of(policy.model))
+    grid = torch.zeros(batch.token_ids.shape, dtype=torch.float64, device=batch.device)
+    for some in microbatches(batch, torch.arange(batch.rows, device=batch.device), TOKENS):
         piece = batch.select(some)
         mask = piece.sampled_mask
         states = policy.sampled_states(piece)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from critica.curricula.base import Request
-from critica.policies.base import Ended, Policy, PromptTooLong, Sample, SampleRequest
+from critica.policies.base import Ended, Policy, PromptTooLong, Sample, SampleLimits, SampleRequest
 from critica.records.words import ContextTurn, Group, Message, SampledTurn, Task, Trajectory
 from critica.rollout.control import Control
 
@@ -84,13 +84,29 @@ def trajectories_of(
     context = ContextTurn(task.messages[-1], asked.prompt_ids)
     made = []
     for (step, slot, place), one in zip(asked.streams, samples, strict=True):
-        text = policy.decode_text(one.token_ids)
+        text = answer_text(policy, one, request.limits)
         turn = SampledTurn(
-            Message("assistant", text), one.token_ids, one.logprobs, request.limits.temperature, policy.version
-        )
+            Message("assistant", text), one.token_ids, one.logprobs, request.limits.temperature, policy.version,
+            one.kept,
+        )  # fmt: skip
         name = trajectory_name(step, slot, place)
         made.append(Trajectory(name, name, task.task_id, f"{step}.{slot}", "policy", (context, turn), one.stop))
     return tuple(made)
+
+
+def answer_text(policy: Policy, sample: Sample, limits: SampleLimits) -> str:
+    """The text of an answer, up to the end of its stop string if it has one.
+
+    The token that completes a stop string may reach beyond it: that stays a sampled token, to be learned from, and is
+    no part of the answer.
+    """
+    return until_stop(policy.decode_text(sample.token_ids), limits.stop)
+
+
+def until_stop(text: str, stops: Sequence[str]) -> str:
+    """The text up to the end of the stop string that ends first."""
+    ends = [text.find(stop) + len(stop) for stop in stops if stop in text]
+    return text[: min(ends)] if ends else text
 
 
 def group_of(

@@ -3,6 +3,7 @@
 import torch
 
 from critica.records.arrays import TokenBatch
+from critica.records.kept_tokens import KeptTokens
 from critica.records.words import Group, SampledTurn, Trajectory
 
 
@@ -33,6 +34,7 @@ def tokenize(groups: tuple[Group, ...]) -> TokenBatch:
     roles = {role: i for i, role in enumerate(dict.fromkeys(t.role for _, _, t in rows))}
     episodes = {name: i for i, name in enumerate(dict.fromkeys(t.episode_id for _, _, t in rows))}
     index = {t.trajectory_id: n for n, (_, _, t) in enumerate(rows)}
+    kept = tuple(kept_of(t) for _, _, t in rows)
     return TokenBatch(
         token_ids, turn_index >= 0, sampled, turn_index, node_index, temperature, logprobs,
         prefix_length=torch.tensor([len(t.turns[0].token_ids) for _, _, t in rows]),
@@ -44,6 +46,7 @@ def tokenize(groups: tuple[Group, ...]) -> TokenBatch:
         policy_version=torch.tensor([version_of(t) for _, _, t in rows]),
         stop=tuple(t.stop for _, _, t in rows),
         trajectory_ids=tuple(t.trajectory_id for _, _, t in rows),
+        kept=kept if any(kept) else (),
     )  # fmt: skip
 
 
@@ -51,3 +54,8 @@ def version_of(trajectory: Trajectory) -> int:
     """The oldest policy version that wrote a part of it; -1 if nothing was sampled."""
     versions = [turn.policy_version for turn in trajectory.turns if isinstance(turn, SampledTurn)]
     return min(versions, default=-1)
+
+
+def kept_of(trajectory: Trajectory) -> KeptTokens:
+    """Which tokens each sampled one was drawn among, over all turns."""
+    return KeptTokens.join([(len(t.token_ids), t.kept) for t in trajectory.turns if isinstance(t, SampledTurn)])

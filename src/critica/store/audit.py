@@ -1,6 +1,7 @@
 """The books of a whole run, added up and compared with what else the folder says of them."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from critica.store.run_folder import RunFolder
 
 PROBLEMS_SHOWN = 5
 IN_THE_BATCH = ("trained", "masked")
+_TRAJECTORY = re.compile(r" for trajectory '[^']*'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def _tally(entries: list[dict[str, object]]) -> Tally:
 
 def short_reason(reason: str) -> str:
     """The same failure about two trajectories counts as one reason."""
-    return reason.split(" (trajectory ", 1)[0]
+    return _TRAJECTORY.sub("", reason.split(" (trajectory ", 1)[0])
 
 
 def _counted_twice(samples: list[dict[str, object]]) -> list[str]:

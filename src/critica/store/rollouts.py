@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from critica.records.arrays import TokenBatch
+from critica.records.kept_tokens import KeptTokens
 from critica.records.run import StepRecord
 from critica.records.supervision import Abstained, Failed, Reward
 from critica.store.errors import DamagedRun
@@ -46,8 +48,10 @@ def encode_rollouts(record: StepRecord) -> bytes:
 def rollout_table(record: StepRecord) -> "pa.Table":
     """One row a trajectory. List columns are aligned: entry t speaks about token t, prompt included, padding cut.
 
-    `value_mean` and `value_quantiles` are null where the critic says nothing; `reward_told` and `reward_clean` are
-    null where they are unknown.
+    `value_mean` and `value_quantiles` are null where the critic says nothing. `reward_clean` is the truth, `reward_said`
+    what the source said, noise included, and `reward_told` what training saw after correction and placing; null where
+    they are unknown. `kept_ids` is there if sampling was truncated: the tokens that each sampled token was drawn among;
+    empty for the whole vocabulary.
     """
     import pyarrow as pa
 
@@ -129,6 +133,7 @@ def _reward_columns(record: StepRecord) -> dict[str, "pa.Array"]:
 
     rewards = rewards_by_trajectory(record)
     clean = [math.fsum(reward.clean_value for reward in row) if row else math.nan for row in rewards]
+    said = [math.fsum(reward.said_value for reward in row) if row else math.nan for row in rewards]
     states = {entry.trajectory_id: entry for entry in record.ledger if entry.kind == "sample"}
     entries = [states[name] for name in record.batch.trajectory_ids]
 
@@ -137,6 +142,7 @@ def _reward_columns(record: StepRecord) -> dict[str, "pa.Array"]:
 
     return {
         "reward_told": known(record.told.total.double().tolist()),
+        "reward_said": known(said),
         "reward_clean": known(clean),
         "correct": pa.array([None if math.isnan(value) else value >= CORRECT for value in clean], pa.bool_()),
         "flipped": pa.array([any(r.tampering is not None and r.tampering.flipped for r in row) for row in rewards]),
@@ -176,7 +182,21 @@ def _token_columns(record: StepRecord) -> dict[str, "pa.Array"]:
         "value_quantiles": pa.ListArray.from_arrays(offsets, quantiles),
         "advantage": lists(record.credit.advantage),
         "trained_mask": lists(record.credit.mask),
-    }
+    } | _kept_columns(batch, offsets)
+
+
+def _kept_columns(batch: TokenBatch, offsets: "pa.Array") -> dict[str, "pa.Array"]:
+    """Nothing unless something was left out of what was sampled from."""
+    import pyarrow as pa
+
+    if not any(batch.kept):
+        return {}
+    sampled = batch.sampled_mask.sum(-1).tolist()
+    counts, ids = KeptTokens.join(list(zip(sampled, batch.kept, strict=True))).arrays()
+    of_all = np.zeros(int(batch.valid_mask.sum()), np.int32)
+    of_all[batch.sampled_mask[batch.valid_mask].numpy()] = counts
+    bounds = pa.array(np.concatenate([[0], np.cumsum(of_all)]).astype(np.int32))
+    return {"kept_ids": pa.ListArray.from_arrays(offsets, pa.ListArray.from_arrays(bounds, pa.array(ids)))}
 
 
 def _numpy(values: Tensor) -> np.ndarray:

@@ -135,8 +135,9 @@ class RunFolder:
     @property
     def rollout_steps(self) -> tuple[int, ...]:
         """The committed steps whose rollouts are there."""
+        last = self.last_step  # reads every line of metrics.jsonl, so once
         found = (int(path.stem.removeprefix("step_")) for path in (self.path / "rollouts").glob("step_*.parquet"))
-        return tuple(sorted(step for step in found if step <= self.last_step))
+        return tuple(sorted(step for step in found if step <= last))
 
     def append(self, step: int, record: StepRecord) -> None:
         """Write one step. Its line in metrics.jsonl is written last: until then the step has not happened.

@@ -89,7 +89,7 @@ def with_logprobs(rows: Sequence[StoredRow], policy: WritingPolicy, tokens: int)
     """The rows with the policy's log-prob of each written token."""
     batch, _ = batch_of(rows, 0.0, 1.0)
     scored = torch.zeros_like(batch.behavior_logprobs)
-    for places in microbatches(batch, torch.arange(batch.rows), tokens):
+    for places in microbatches(batch, torch.arange(batch.rows, device=batch.device), tokens):
         piece = batch.select(places)
         scored[places, : piece.token_ids.shape[1]] = score(policy, piece, policy.sampled_states(piece))
     return tuple(replace(row, logprobs=tuple(scored[n, : len(row.token_ids)].tolist())) for n, row in enumerate(rows))

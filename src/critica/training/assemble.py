@@ -11,9 +11,10 @@ from critica.critics.learned import LearnedCritic
 from critica.curricula.base import Budget
 from critica.environments.base import Environment
 from critica.functional.random import stream_key
-from critica.policies.base import Policy, SampleLimits
+from critica.policies.base import Policy
 from critica.policies.language_model import LanguagePolicy
 from critica.policies.population import Population
+from critica.policies.template_check import check_template
 from critica.recipes.base import Recipe
 from critica.records.evidence import Continuations, ProximalLogprobs, Snapshots
 from critica.records.protocols import Forecasts
@@ -81,17 +82,14 @@ def evidence_needed(recipe: Recipe, critic: ValueCritic) -> frozenset[type]:
 
 def assemble(recipe: Recipe) -> Assembly:
     """Build every part."""
-    if recipe.policy.device not in ("auto", "cpu"):
-        raise ValueError(
-            f"policy.device={recipe.policy.device}: training runs on the CPU only so far; set policy.device=cpu"
-        )
     seed_step(recipe.seed, 0)  # adapters, and parts of a user's own, start from torch's global generator
     environment = recipe.environment.build(recipe.seed)
     source = recipe.reward.build(environment, recipe.workers)
-    policy = LanguagePolicy.load(
-        recipe.policy.path, recipe.policy.lora, "cpu", recipe.policy.dtype,
-    )  # fmt: skip
-    limit = recipe.sampling.max_new_tokens or environment.max_new_tokens
+    policy = LanguagePolicy.of(recipe.policy)
+    said_of_template = check_template(policy, not recipe.protocol.single, recipe.sampling.stop)
+    environment.fit(policy.encode)
+    limits = recipe.sampling.limits(environment.max_new_tokens)
+    limit = limits.max_new_tokens
     refuse_wider_scope(recipe, source)
     low, high = recipe.told_range(scales_of(source))
     critic = recipe.critic.build(CriticContext(policy, stream_key(recipe.seed, "critic") % 2**63, low, high))
@@ -110,7 +108,7 @@ def assemble(recipe: Recipe) -> Assembly:
     refuse_half_precision(optimizers)
     budget = Budget(
         recipe.sampling.prompts_per_step, recipe.sampling.samples_per_prompt,
-        SampleLimits(limit, recipe.sampling.temperature), recipe.learner.critic_warmup_steps, learned,
+        limits, recipe.learner.critic_warmup_steps, learned,
     )  # fmt: skip
     curriculum = recipe.curriculum.build(environment, budget)
     schedule = Schedule(
@@ -124,18 +122,16 @@ def assemble(recipe: Recipe) -> Assembly:
     )  # fmt: skip
     control = recipe.control.build(ControlContext(critic, recipe.seed, policy))
     correction = live_correction(recipe.correction, environment, recipe.workers, recipe.said_scales(scales_of(source)))
+    observer.listen(correction)
     state = TrainingState(policy, critic, observer, optimizers, curriculum, source, control, replay, correction)
-    limits = SampleLimits(limit, recipe.sampling.temperature)
     noise = bind(recipe.noise, NoiseContext(environment, source, policy.frozen_copy, limits))
     supervision = Supervision(source, noise, recipe.seed, recipe.failures, correction=correction)
     forecaster = critic if isinstance(critic, Forecasts) else NoForecast()
     allocator = Allocator(recipe.budget, forecaster, *recipe.summed_range(scales_of(source)))
     writer = writer_of(recipe, policy, updater)
     turns = turns_of(recipe, environment, writer)
-    return Assembly(
-        environment, source, supervision, state, learner, allocator, writer, turns,
-        recipe.idle_corrections(len(scales_of(source))),
-    )  # fmt: skip
+    remarks = (*recipe.idle_corrections(len(scales_of(source))), *said_of_template)
+    return Assembly(environment, source, supervision, state, learner, allocator, writer, turns, remarks)  # fmt: skip
 
 
 def updater_of(recipe: Recipe, policy: LanguagePolicy) -> Optimizer | Evolution:

@@ -10,6 +10,7 @@ from critica.objectives.penalties import Entropy
 from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.surrogates import PolicyGradient
 from critica.records.arrays import Metric, RewardBatch, TokenBatch
+from critica.records.devices import moved
 from critica.records.evidence import Evidence
 from critica.records.losses import SequenceMeanOfTokenSums
 from critica.rollout.place import Placement, place
@@ -53,7 +54,7 @@ class Author:
         script = self.critic.script(batch, told)
         if not script.groups:
             return []
-        written = tokenize(script.groups)
+        written = moved(tokenize(script.groups), batch.device)
         earned = place(script.rewards, written, Evidence(), Placement(), script)
         baseline = NoBaselineCritic() if script.imitates else LeaveOneOutCritic()
         values = baseline.predict(written, earned, Evidence())

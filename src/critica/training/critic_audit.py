@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from critica.evaluation.critic_panel import (
 from critica.evaluation.critic_truth import Place, choose_places
 from critica.evaluation.measure import clean_outcomes
 from critica.functional.groups import group_mean
-from critica.policies.base import SampleLimits
 from critica.policies.language_model import LanguagePolicy
 from critica.policies.numerics import configure
 from critica.records.arrays import RewardBatch, TokenBatch, ValuePrediction
@@ -153,7 +152,7 @@ def ask(opened: CriticTarget, plan: AuditPlan, limit: int, noise: NoiseModel) ->
     """Sample and score siblings of fresh prompts, and let the critic predict, as training does it."""
     recipe = opened.recipe
     tasks = opened.environment.held_out(plan.prompts)
-    limits = SampleLimits(limit, recipe.sampling.temperature)
+    limits = replace(recipe.sampling.limits(limit), max_new_tokens=limit)
     request = Request(STEP, plan.prompts, plan.samples, limits, Stage("audit", policy=False, critic=False))
     begun = time.perf_counter()
     groups = collect(opened.policy, tasks, request, plan.seed, 0)

@@ -117,7 +117,7 @@ def fit_critic(
 
 def _prepare(recipe: Recipe, plan: FitPlan, source: Path) -> Fit:
     seed_step(plan.seed, 0)
-    policy = LanguagePolicy.load(recipe.policy.path, recipe.policy.lora, "cpu", recipe.policy.dtype)
+    policy = LanguagePolicy.of(replace(recipe.policy, device="cpu"))
     data = (
         read_answers(source, policy, plan.held_out, plan.seed, recipe.learner.tokens_per_microbatch)
         if is_answer_file(source)

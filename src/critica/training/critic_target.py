@@ -62,6 +62,7 @@ def open_target(target: str | Path, policy: str = "", environment: str = "", ste
         chosen.version = kept.policy_version
     config = parse_environment(environment) if environment else recipe.environment
     where = config.build(HELD_OUT_SEED)
+    where.fit(chosen.encode)
     source = recipe.reward.build(where, recipe.workers)
     try:
         low, high = recipe.told_range(scales_of(source))  # as when trained: a head may be made for this range
@@ -99,7 +100,7 @@ def _open_policy(name: str, recipe: Recipe) -> LanguagePolicy:
         return LanguagePolicy.load(name, None, "cpu")
     store = RunFolder.open(path)
     found = store.checkpoints.latest(allow_fallback=True)
-    policy = LanguagePolicy.load(str(found.path / "policy"), recipe_of(store).policy.lora, "cpu")
+    policy = LanguagePolicy.load(str(found.path / "policy"), made.lora, "cpu", system=made.system)
     policy.version = found.step
     return policy
 

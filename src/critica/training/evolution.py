@@ -139,7 +139,7 @@ class EvolutionLearner:
         self.applied = False
         if not stage.policy:
             return ()
-        members = torch.tensor([place_of(name) for name in lesson.batch.trajectory_ids])
+        members = torch.tensor([place_of(name) for name in lesson.batch.trajectory_ids], device=lesson.batch.device)
         returns, known = lesson.told.per_token.sum(dim=(1, 2)), lesson.told.all_known
         fitness, heard = member_fitness(returns, known, lesson.batch.group_index, members, int(members.max()) + 1)
         scores = population_scores(fitness, heard)

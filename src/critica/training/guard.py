@@ -79,14 +79,14 @@ def tensor_digest(value: Tensor) -> str:
 
 def nothing_expected(batch: TokenBatch) -> ValuePrediction:
     """The prediction of a critic that says nothing."""
-    grid = torch.zeros(batch.token_ids.shape)
+    grid = torch.zeros(batch.token_ids.shape, device=batch.device)
     return ValuePrediction(grid, torch.zeros_like(batch.valid_mask), grid[:, 0].clone())
 
 
 def no_credit(batch: TokenBatch) -> Advantages:
     """No token is trained on."""
     nowhere = torch.zeros_like(batch.valid_mask)
-    return Advantages(torch.zeros(batch.token_ids.shape), nowhere, nowhere[:, 0].clone(), REASON)
+    return Advantages(torch.zeros(batch.token_ids.shape, device=batch.device), nowhere, nowhere[:, 0].clone(), REASON)
 
 
 def no_targets() -> None:

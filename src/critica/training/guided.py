@@ -63,5 +63,5 @@ def _measure(
 ) -> OutcomeReport:
     return evaluate_policy(
         opened.policy, opened.environment, prompts, samples, temperature, seed,
-        max_new_tokens=limit or opened.environment.max_new_tokens, hand=hand,
+        max_new_tokens=limit or opened.environment.max_new_tokens, hand=hand, stop=opened.recipe.sampling.stop,
     )  # fmt: skip

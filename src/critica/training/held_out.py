@@ -28,7 +28,7 @@ def evaluate_both(
     for label, temperature, samples in (("temperature_1", 1.0, recipe.held_out.samples), ("greedy", 0.0, 1)):
         report = evaluate_policy(
             policy, environment, recipe.held_out.prompts, samples, temperature, EVALUATION_SEED, max_new_tokens=limit,
-            hand=hand,
+            hand=hand, stop=recipe.sampling.stop,
         )  # fmt: skip
         save_evaluation(run, f"{name}-{label}", report)
         reports.append(report)
@@ -42,7 +42,7 @@ def load_target(target: str | Path) -> tuple[LanguagePolicy, Recipe | None]:
         store = RunFolder.open(path)
         recipe = recipe_of(store)
         found = store.checkpoints.latest(allow_fallback=True)
-        policy = LanguagePolicy.load(str(found.path / "policy"), recipe.policy.lora)
+        policy = LanguagePolicy.load(str(found.path / "policy"), recipe.policy.lora, system=recipe.policy.system)
         policy.version = found.step
         return policy, recipe
     return LanguagePolicy.load(str(target)), None
@@ -62,7 +62,8 @@ def evaluate(
     config = parse_environment(environment) if environment or recipe is None else recipe.environment
     where = config.build(HELD_OUT_SEED)
     limit = (recipe.sampling.max_new_tokens if recipe and not environment else 0) or where.max_new_tokens
-    report = evaluate_policy(policy, where, prompts, samples, temperature, seed, max_new_tokens=limit)
+    stop = recipe.sampling.stop if recipe else ()
+    report = evaluate_policy(policy, where, prompts, samples, temperature, seed, max_new_tokens=limit, stop=stop)
     if recipe is not None:
         label = "greedy" if temperature == 0 else f"temperature_{temperature:g}"
         save_evaluation(target, f"last-{label}-{where.name.replace(':', '_').replace('+', '_')}", report)

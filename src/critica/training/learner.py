@@ -10,6 +10,7 @@ from torch import Tensor
 
 from critica.critics.base import Remembering, Reporting, Trainable, ValueCritic
 from critica.curricula.base import Stage
+from critica.functional.kept_laws import KeptLaws
 from critica.functional.logprobs import logprobs_and_entropies
 from critica.functional.random import torch_generator
 from critica.functional.reduce import denominator
@@ -209,9 +210,9 @@ class Learner:
         """These rows in pieces that fit, each with its places among them; the lesson itself if that is all of it."""
         pieces = microbatches(lesson.batch, rows, self.schedule.tokens_per_microbatch)
         if len(pieces) == 1 and len(rows) == lesson.batch.rows:
-            return [(torch.arange(len(rows)), lesson)]
-        place = torch.empty(lesson.batch.rows, dtype=torch.long)
-        place[rows] = torch.arange(len(rows))
+            return [(torch.arange(len(rows), device=rows.device), lesson)]
+        place = rows.new_empty(lesson.batch.rows)
+        place[rows] = torch.arange(len(rows), device=rows.device)
         return [(place[piece], lesson.select(piece)) for piece in pieces]
 
     def _policy_states(self, batch: TokenBatch, with_gradient: bool) -> tuple[Tensor, Inner]:
@@ -238,7 +239,8 @@ class Learner:
             flat, entropy = logprobs_and_entropies(logits, tokens, heat)
         else:
             logits = states.new_zeros(0, 0)
-            flat, entropy = scores_of(self.policy, states, tokens, heat, into_grad=True)
+            kept = KeptLaws.of(part.batch, states.device)
+            flat, entropy = scores_of(self.policy, states, tokens, heat, into_grad=True, kept=kept)
         logprobs = scatter_sampled(flat, mask)
         entropies = scatter_sampled(entropy if self.objective.needs_entropy_gradient else entropy.detach(), mask)
         proximal = logprobs.detach()

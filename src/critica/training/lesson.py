@@ -20,7 +20,7 @@ from critica.records.arrays import (
     ValueTargets,
 )
 from critica.records.checks import NonFiniteNumbers
-from critica.records.evidence import Evidence, ProximalLogprobs, ReferenceLogprobs, Views
+from critica.records.evidence import Evidence, ProximalLogprobs, ReferenceLogprobs, SaidError, Views
 from critica.records.losses import LossTerm, TokenMean
 
 
@@ -57,6 +57,8 @@ class Lesson:
                 items.append(replace(item, logprobs=item.logprobs[rows, :width]))
             if isinstance(item, Views):
                 items.append(item.select(rows, width))
+            if isinstance(item, SaidError):
+                items.append(item)
         told, targets = select_told(self.told, rows, width), select_targets(self.targets, rows, width)
         return Lesson(batch, told, credit, targets, values, Evidence(*items))
 

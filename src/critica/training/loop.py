@@ -4,7 +4,9 @@ from functools import partial
 
 from critica.critics.base import Trainable
 from critica.evaluation.measure import measure
+from critica.policies.body_mode import device_of
 from critica.recipes.base import Recipe
+from critica.records.devices import HOST, moved
 from critica.records.evidence import Evidence
 from critica.records.run import Progress, StepRecord
 from critica.records.words import Task
@@ -35,7 +37,7 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
                 parts.writer, state.curriculum, parts.supervision, recipe.admission, request, state.control,
                 parts.allocator, parts.turns,
             )  # fmt: skip
-            batch = guard.sampled(tokenize(gathered.groups))
+            batch = guard.sampled(moved(tokenize(gathered.groups), device_of(state.policy.model)))
         with clock.stage("observe"):
             further = Continuer(
                 state.policy, parts.supervision, request, recipe.placement.overlong, gathered.groups, batch
@@ -60,6 +62,7 @@ def run_loop(recipe: Recipe, parts: Parts, progress: Progress, interrupt: Interr
         with clock.stage("update"):
             lesson = Lesson(batch, told, credit, targets, values, evidence)
             reports = guard.attempt("update", partial(learner.update, lesson, request.stage, step), tuple)
+        batch, told, values, credit = moved((batch, told, values, credit), HOST)
         with clock.stage("measure"):
             ledger = close_books(gathered, batch, credit, request.stage, guard.skipped(learner.applied))
             reported = (*reports, *gathered.reports, *further.reports(), guard.metric())

@@ -8,7 +8,7 @@ from critica.recipes.base import Recipe
 from critica.records.run import Progress
 from critica.store.run_folder import RunFolder
 from critica.training.listeners import Listener
-from critica.training.progress import Silent
+from critica.training.notebook import automatic
 from critica.training.rates import with_rates
 from critica.training.run import Notify, ReporterFactory, TrainResult, quiet, resume, train
 from critica.training.saved_recipe import config_text
@@ -23,7 +23,7 @@ def train_seeds(
     recipe: Recipe,
     folder: Path,
     count: int,
-    reporter: ReporterFactory = lambda steps, done: Silent(),
+    reporter: ReporterFactory = automatic,
     notify: Notify = quiet,
     critic_from: str = "",
     listeners: Callable[[], Sequence[Listener]] = tuple,

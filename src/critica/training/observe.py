@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from critica.environments.base import Environment
+from critica.functional.kept_laws import KeptLaws
 from critica.policies.base import TrainablePolicy
 from critica.policies.batching import microbatches
 from critica.policies.kept import KeptStates
@@ -18,6 +19,7 @@ from critica.records.evidence import (
     HiddenStates,
     ProximalLogprobs,
     ReferenceLogprobs,
+    SaidError,
     Snapshots,
     View,
     Views,
@@ -25,9 +27,12 @@ from critica.records.evidence import (
 from critica.records.protocols import Continues, Restorable
 from critica.records.views import AnotherLayer, FrozenReference, ViewSpec
 from critica.records.words import Group
+from critica.rewards.correction_base import LiveCorrection, Reckons
 from critica.training.rereading import reread
 
-SUPPLIED = frozenset({HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups, Continuations, Snapshots, Views})
+SUPPLIED = frozenset({
+    HiddenStates, ReferenceLogprobs, ProximalLogprobs, Groups, Continuations, Snapshots, Views, SaidError
+})  # fmt: skip
 
 
 class UnmetNeed(ValueError):
@@ -79,6 +84,19 @@ class Observer:
         self.kept = KeptStates()
         looked_at = any(isinstance(spec, FrozenReference) for spec in views)
         self.reference = policy.frozen_copy() if ReferenceLogprobs in needs or looked_at else None
+        self.reckoning: Reckons | None = None
+
+    def listen(self, correction: LiveCorrection) -> None:
+        """Hear from the correction how often verdicts are wrong, if a part needs that. Raises `UnmetNeed`."""
+        if SaidError not in self.needs:
+            return
+        if not isinstance(correction, Reckons):
+            raise UnmetNeed(
+                "a part needs SaidError, how often verdicts are wrong, and this correction does not know that of one"
+                " objective: set --correction watch:0.05 (checks a share, changes nothing) or backward:audit:0.05; or"
+                " state the noise: --set 'objective.penalties=[{use=\"noise_entropy\", noise=0.02}]'"
+            )
+        self.reckoning = correction
 
     @torch.no_grad()
     def observe(self, groups: tuple[Group, ...], batch: TokenBatch, continues: Continues | None = None) -> Evidence:
@@ -90,6 +108,8 @@ class Observer:
             items.append(Continuations(continues))
         if self.snapshots is not None:
             items.append(self.snapshots)
+        if self.reckoning is not None:
+            items.append(SaidError(self.reckoning.said_error()))
         if Groups in self.needs:
             items.append(Groups(groups))
         if HiddenStates in self.needs or ProximalLogprobs in self.needs:
@@ -120,7 +140,7 @@ class Observer:
         ends = batch.behavior_logprobs.new_zeros(batch.rows, self.policy.width)
         row_of = batch.sampled_mask.nonzero()[:, 0]
         logprobs = torch.zeros_like(batch.behavior_logprobs)
-        pieces = microbatches(batch, torch.arange(batch.rows), self.tokens)
+        pieces = microbatches(batch, torch.arange(batch.rows, device=batch.device), self.tokens)
         keep = len(pieces) == 1 and bool(self.kept.tokens)
         for rows in pieces:
             piece = batch if keep else batch.select(rows)
@@ -148,7 +168,7 @@ class Observer:
         """The states before the sampled tokens of `read`, row-major, `depth` of the way up."""
         found = read.behavior_logprobs.new_zeros(int(read.sampled_mask.sum()), model.width)
         row_of = read.sampled_mask.nonzero()[:, 0]
-        for rows in microbatches(read, torch.arange(read.rows), self.tokens):
+        for rows in microbatches(read, torch.arange(read.rows, device=read.device), self.tokens):
             piece = read.select(rows)
             states = model.sampled_states(piece) if depth == 1.0 else model.layer_states(piece, depth)
             found[torch.isin(row_of, rows)] = states.to(found.dtype)
@@ -156,7 +176,7 @@ class Observer:
 
     def _logprobs(self, policy: TrainablePolicy, batch: TokenBatch) -> torch.Tensor:
         logprobs = torch.zeros_like(batch.behavior_logprobs)
-        for rows in microbatches(batch, torch.arange(batch.rows), self.tokens):
+        for rows in microbatches(batch, torch.arange(batch.rows, device=batch.device), self.tokens):
             piece = batch.select(rows)
             logprobs[rows, : piece.token_ids.shape[1]] = score(policy, piece, policy.sampled_states(piece))
         return logprobs
@@ -173,9 +193,10 @@ class Observer:
 
 
 def score(policy: TrainablePolicy, batch: TokenBatch, states: torch.Tensor) -> torch.Tensor:
-    """Log-probs of the sampled tokens on the grid [N T], zero elsewhere."""
+    """Log-probs of the sampled tokens on the grid [N T], zero elsewhere; over the tokens that sampling kept."""
     mask = batch.sampled_mask
-    flat = logprobs_of(policy, states, batch.token_ids[mask], batch.temperature[mask])
+    kept = KeptLaws.of(batch, states.device)
+    flat = logprobs_of(policy, states, batch.token_ids[mask], batch.temperature[mask], kept)
     return scatter_sampled(flat, mask).to(batch.behavior_logprobs.dtype)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from critica.records.checks import NonFiniteNumbers
+from critica.records.devices import HOST
 from critica.updaters.gradient import Adam
 
 
@@ -84,7 +85,7 @@ class Optimizer:
         kept = {"updates": torch.tensor(self.updates)}
         for name, parameter in zip(self.names, self.parameters, strict=True):
             for key, value in self.adam.state.get(parameter, {}).items():
-                kept[f"{name}|{key}"] = value.detach().clone().contiguous()
+                kept[f"{name}|{key}"] = value.detach().to(HOST, copy=True).contiguous()
         return kept
 
     def load_tensors(self, kept: dict[str, Tensor]) -> None:
@@ -98,7 +99,7 @@ class Optimizer:
             name, key = entry.rsplit("|", 1)
             if name not in place:
                 raise ValueError(f"the checkpoint's optimizer knows {name!r}, which is not trained here")
-            state.setdefault(place[name], {})[key] = value.clone()
+            state.setdefault(place[name], {})[key] = value.to(place[name].device, copy=True)
         self.adam.state.clear()
         for parameter, moments in state.items():
             self.adam.state[parameter] = moments

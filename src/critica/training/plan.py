@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from critica.critics.bodies import OwnBody, SharedTrunk, SmallModel
+from critica.critics.bodies import Body, LoraBody, OwnBody, SharedTrunk, SmallModel
 from critica.critics.combine import body_of as body_of_part
 from critica.critics.language import StatedValue
 from critica.critics.sizes import head_parameters, holdings, law_numbers
@@ -55,19 +55,19 @@ def plan(recipe: Recipe) -> Plan:
     recipe = with_rates(recipe)
     shape = read_shape(recipe.policy.path)
     body = critic_parameters(recipe, shape)
-    environment = recipe.environment.build(recipe.seed)
-    answer = recipe.sampling.max_new_tokens or environment.max_new_tokens
+    answer = recipe.sampling.max_new_tokens or recipe.environment.answer_tokens(recipe.seed)
     rows = recipe.sampling.prompts_per_step * recipe.sampling.samples_per_prompt
     updates = recipe.learner.policy_epochs * recipe.learner.updates_per_epoch
     learning = recipe.steps - (recipe.learner.critic_warmup_steps if body else 0)
     gradients = isinstance(recipe.learner.policy, Adam) and recipe.curriculum.learns
     needs = (recipe.objective.needs if gradients else frozenset()) | recipe.placement.needs
     frozen = gradients and any(isinstance(spec, FrozenReference) for spec in recipe.objective.views)
-    copies = 1 + (ReferenceLogprobs in needs or frozen)
+    adapts, lora = recipe.policy.lora.rank > 0, isinstance(body_of(recipe), LoraBody)
+    copies = 1 + (not adapts and (ReferenceLogprobs in needs or frozen)) + (lora and not adapts)  # adapters share a base
     moved = trained_parameters(recipe, shape)
     kept, update = (0, 3 * moved) if gradients else evolving(recipe, shape, moved)
     tokens = min(recipe.learner.tokens_per_microbatch, rows * (answer + shape.typical_prompt_tokens))
-    own = isinstance(body_of(recipe), OwnBody | SmallModel)
+    own = isinstance(body_of(recipe), OwnBody | SmallModel | LoraBody)
     longest = answer * recipe.protocol.longest + shape.typical_prompt_tokens
     epochs = recipe.learner.critic_epochs * recipe.learner.replay.most
     passes = 2 if own and epochs * recipe.learner.updates_per_epoch == 1 else 1
@@ -113,8 +113,11 @@ def at_once(recipe: Recipe) -> int:
 def trained_parameters(recipe: Recipe, shape: ModelShape) -> int:
     """Numbers of the policy that receive gradients: all of them, or the adapters of every linear of every layer."""
     rank = recipe.policy.lora.rank
-    if not rank:
-        return shape.parameters
+    return adapter_parameters(rank, shape) if rank else shape.parameters
+
+
+def adapter_parameters(rank: int, shape: ModelShape) -> int:
+    """Numbers of adapters of this rank on every linear of every layer."""
     inner, keys = shape.heads * shape.head_width, shape.key_value_heads * shape.head_width
     sides = 2 * (shape.width + inner) + 2 * (shape.width + keys) + 3 * (shape.width + shape.intermediate)
     return rank * shape.layers * sides
@@ -125,7 +128,7 @@ def law_bytes(recipe: Recipe, cells: int) -> float:
     return 4.0 * cells * sum(one.trained * law_numbers(one.part) for one in holdings(recipe.critic))
 
 
-def body_of(recipe: Recipe) -> OwnBody | SharedTrunk | SmallModel | None:
+def body_of(recipe: Recipe) -> Body | None:
     """Where the critic (the first that learns, of several) reads its features; None for one that counts."""
     return next((body_of_part(one.part) for one in holdings(recipe.critic)), None)
 
@@ -138,6 +141,8 @@ def critic_parameters(recipe: Recipe, shape: ModelShape) -> int:
         body = body_of_part(one.part)
         read = read_shape(body.path) if isinstance(body, SmallModel) else shape
         trunk = 0 if isinstance(body, SharedTrunk) else read.body_parameters
+        if isinstance(body, LoraBody):
+            trunk = adapter_parameters(body.rank, shape)
         total += one.trained * (trunk + head_parameters(one.part, read.width, shape.vocabulary))
     return total
 
@@ -206,8 +211,8 @@ def spread_of(recipe: Recipe) -> str:
     return f"{mean} on average{' at most' if recipe.budget.may_save else ''}, {fewest} to {most} a prompt"
 
 
-def describe(planned: Plan, recipe: Recipe) -> str:
-    """The plan for people."""
+def describe(planned: Plan, recipe: Recipe, prompts: str = "") -> str:
+    """The plan for people; `prompts` says what is known of their lengths."""
     sampling, learner = recipe.sampling, recipe.learner
     moved = "gradients and moments" if isinstance(learner.policy, Adam) else "noise of the largest tensor"
     rows = [
@@ -220,6 +225,7 @@ def describe(planned: Plan, recipe: Recipe) -> str:
         ("updates", f"{planned.policy_updates:,} of the policy, {planned.critic_updates:,} of the critic"),
         ("learning rates", f"policy {planned.policy_learning_rate:g}"
                            + (f", critic {planned.critic_learning_rate:g}" if planned.critic_parameters else "")),
+        *([("prompts", prompts)] if prompts else []),
         ("answers", f"up to {planned.longest_answer_tokens} tokens; {planned.sampled_tokens_at_most:,} in all at most"),
         ("memory", f"about {planned.memory_mib:,.0f} MiB beside the libraries: weights {planned.weights_mib:,.0f},"
                    f" {moved} {planned.optimizer_mib:,.0f}, activations {planned.activations_mib:,.0f},"

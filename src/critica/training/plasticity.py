@@ -20,7 +20,7 @@ def plasticity(critic: object, batch: TokenBatch, evidence: Evidence) -> tuple[M
     if critic.body is None:
         states = evidence[HiddenStates].states
     else:
-        states = critic.body.sampled_states(batch.select(torch.arange(min(ROWS, batch.rows))))
+        states = critic.body.sampled_states(batch.select(torch.arange(min(ROWS, batch.rows), device=batch.device)))
     critic.shapers.eval()
     features = critic.shaped(states[:: max(1, len(states) // STATES)][:STATES])
     return (

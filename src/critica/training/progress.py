@@ -1,16 +1,32 @@
 """What a person sees while a run goes: a live line on a terminal, a plain line now and then elsewhere."""
 
 import math
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol, TextIO, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from critica.records.run import StepRecord
+from critica.training.sample_table import sample_table
 
 ALIKE_STEPS = 3  # so many first steps without a difference between answers are worth a word
 LIVE_PATIENCE, LOG_PATIENCE = 2.0, 30.0  # seconds without a word before a long step is explained
+LIVE_PAUSE, LOG_PAUSE = 0.2, 5.0  # seconds between two lines, at least
+QUIETEST, QUIETER = 60.0, 100  # a log's pause grows to a hundredth of the time that has passed, up to a minute
+SAMPLES_EVERY = 20  # steps between two tables of answers on a terminal
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Where lines are written."""
+
+    def write(self, text: str, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool: ...
 
 
 @runtime_checkable
@@ -60,13 +76,23 @@ def finite(values: Mapping[str, float], name: str) -> bool:
 class Lines:
     """Step, ETA, and `describe`, on one rewritten line (terminal) or every `seconds` seconds (log).
 
-    A step that takes long is explained meanwhile: what is going on or waited for, and how long it may take.
+    A step that takes long is explained meanwhile: what is going on or waited for, and how long it may take. A log
+    becomes quieter as a run gets longer. `samples_every` steps a few answers are shown (0: never; by default every 20
+    on a terminal, never in a log).
     """
 
-    def __init__(self, steps: int, done: int, stream: TextIO | None = None, seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        steps: int,
+        done: int,
+        stream: Stream | None = None,
+        seconds: float = LOG_PAUSE,
+        samples_every: int | None = None,
+    ) -> None:
         self.steps, self.first, self.stream = steps, done, stream or sys.stderr
-        self.live = self.stream.isatty()
-        self.pause = 0.2 if self.live else seconds
+        self.live = self.stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.samples_every = (SAMPLES_EVERY if self.live else 0) if samples_every is None else samples_every
+        self.pause = LIVE_PAUSE if self.live else seconds
         self.start = time.monotonic()
         self.spoke = self.start
         self._begun = False
@@ -95,11 +121,15 @@ class Lines:
         self.tokens += sum(metric.total for metric in record.metrics if metric.name == "tokens/sampled")
         self._warn(record.step, values)
         now = time.monotonic()
-        if self._begun and now - self.spoke < self.pause and record.step < self.steps:
-            return
-        self._begun = True
         # A clock that stood still or went back may spoil an estimate, never a run.
         spent, made = max(now - self.start, 1e-3), record.step - self.first
+        pause = self.pause if self.live or spent < QUIETER * LOG_PAUSE else min(spent / QUIETER, QUIETEST)
+        shows = self.samples_every > 0 and record.step % self.samples_every == 0
+        if self._begun and now - self.spoke < pause and record.step < self.steps and not shows:
+            return
+        self._begun = True
+        if shows:
+            self._say(sample_table(record) + ("\n" if self.live else ""))
         left = spent / max(made, 1) * (self.steps - record.step)
         line = (
             f"step {record.step}/{self.steps}  eta {clock(left)}  {describe(values)}  {self.tokens / spent:,.0f} tok/s"

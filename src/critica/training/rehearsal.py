@@ -4,7 +4,7 @@ Three updates are made with invented credit and undone: afterwards every bit is 
 heads that start at zero let the gradient through to the rest only after their own first update.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -12,10 +12,11 @@ from torch import Tensor
 
 from critica.critics.base import HasWeights, Trainable
 from critica.curricula.base import Request, Stage
-from critica.policies.base import SampleLimits
+from critica.policies.body_mode import device_of
 from critica.recipes.base import Recipe
 from critica.records.arrays import Advantages, TokenBatch
 from critica.records.checks import NonFiniteNumbers
+from critica.records.devices import moved
 from critica.records.protocols import Stateful
 from critica.records.supervision import Reward, Scored
 from critica.records.words import Group
@@ -114,12 +115,12 @@ def refuse_unowned(assembly: Assembly) -> None:
 
 def written(assembly: Assembly, recipe: Recipe) -> tuple[tuple[Group, ...], TokenBatch]:
     """A few short answers to the first training tasks."""
-    limit = min(TOKENS, recipe.sampling.max_new_tokens or assembly.environment.max_new_tokens)
-    limits = SampleLimits(limit, recipe.sampling.temperature)
+    limits = recipe.sampling.limits(assembly.environment.max_new_tokens)
+    limits = replace(limits, max_new_tokens=min(TOKENS, limits.max_new_tokens))
     request = Request(STEP, PROMPTS, SAMPLES, limits, Stage("rehearsal", policy=True, critic=True))
     tasks = tuple(islice(assembly.environment.tasks("train"), PROMPTS))
     groups = tuple(collect(assembly.state.policy, tasks, request, recipe.seed, 0))
-    batch = tokenize(groups)
+    batch = moved(tokenize(groups), device_of(assembly.state.policy.model))
     if not batch.behavior_logprobs.isfinite().all():
         raise NonFiniteNumbers("the sampler's log-probs", batch.behavior_logprobs)
     return groups, batch
@@ -154,8 +155,8 @@ def invented_update(assembly: Assembly, recipe: Recipe, groups: tuple[Group, ...
     values = state.critic.predict(batch, told, evidence)
     learns = isinstance(state.critic, Trainable)
     targets = recipe.target.build(batch, told, values) if learns else None
-    sign = torch.where(torch.tensor(odd), 1.0, -1.0)[:, None]
-    flat = torch.zeros(batch.rows, dtype=torch.bool)
+    sign = torch.where(torch.tensor(odd, device=batch.device), 1.0, -1.0)[:, None]
+    flat = torch.zeros(batch.rows, dtype=torch.bool, device=batch.device)
     credit = Advantages((sign * batch.sampled_mask).float(), batch.sampled_mask, flat, "rehearsal")
     lesson = Lesson(batch, told, credit, targets, values, evidence)
     stage = Stage("rehearsal", policy=True, critic=isinstance(state.critic, HasWeights))

@@ -11,6 +11,7 @@ from torch import Tensor
 from critica.policies.base import Conversing, TrainablePolicy
 from critica.records.arrays import TokenBatch
 from critica.records.checks import require
+from critica.records.devices import moved
 from critica.records.views import ContextView, Reading, UnreadableView, ViewSpec
 from critica.records.words import Group, SampledTurn, Task
 from critica.rollout.tokenize import tokenize
@@ -38,14 +39,14 @@ def reread(groups: tuple[Group, ...], batch: TokenBatch, spec: ContextView, poli
     made, found = _rows(groups, spec, policy)
     if not made:
         return None
-    other = tokenize(tuple(made))
+    other = moved(tokenize(tuple(made)), batch.device)
     _refuse_too_long(spec.name, int(other.lengths.max()), policy)
     cells = torch.cat([_cells(batch, row, reading) for row, reading in found])
     require(
         torch.equal(batch.token_ids.flatten()[cells], other.token_ids[other.sampled_mask]), spec,
         f"the readings of view {spec.name!r} hold other tokens than those that were sampled",
     )  # fmt: skip
-    covers = torch.zeros(batch.sampled_mask.numel(), dtype=torch.bool)
+    covers = torch.zeros(batch.sampled_mask.numel(), dtype=torch.bool, device=batch.device)
     covers[cells] = True
     return Reread(other, covers.reshape(batch.sampled_mask.shape), cells.argsort())
 
@@ -71,7 +72,8 @@ def _rows(
 
 def _cells(batch: TokenBatch, row: int, reading: Reading) -> Int[Tensor, "c"]:
     """The places on the flattened grid of the tokens that this reading speaks about."""
-    spoken = torch.tensor([place for place, turn in enumerate(reading.turns) if isinstance(turn, SampledTurn)])
+    turns = [place for place, turn in enumerate(reading.turns) if isinstance(turn, SampledTurn)]
+    spoken = torch.tensor(turns, device=batch.device)
     mask = torch.isin(batch.turn_index[row], spoken) & batch.sampled_mask[row]
     return mask.nonzero().squeeze(-1) + row * mask.numel()
 

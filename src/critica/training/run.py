@@ -27,8 +27,10 @@ from critica.training.interrupt import Interrupt
 from critica.training.listeners import Listener, Overheard, listener_of
 from critica.training.loop import run_loop
 from critica.training.memory import refuse_too_large
+from critica.training.notebook import automatic
 from critica.training.parts import equip
-from critica.training.progress import Reporter, Silent
+from critica.training.progress import Reporter
+from critica.training.prompt_lengths import measured_lengths
 from critica.training.rates import with_rates
 from critica.training.rehearsal import rehearse
 from critica.training.saved_recipe import changed, changes_since, config_text, recipe_of, refuse_foreign
@@ -79,7 +81,7 @@ def warn_of_neighbors(recipe: Recipe, notify: Notify) -> None:
 def train(
     recipe: Recipe,
     run: Path | str,
-    reporter: ReporterFactory = lambda steps, done: Silent(),
+    reporter: ReporterFactory = automatic,
     notify: Notify = quiet,
     parent: str = "",
     critic_from: str = "",
@@ -111,7 +113,7 @@ def resume(
     steps: int | None = None,
     step: int | None = None,
     settings: Sequence[str] = (),
-    reporter: ReporterFactory = lambda steps, done: Silent(),
+    reporter: ReporterFactory = automatic,
     notify: Notify = quiet,
     listeners: Sequence[Listener | Callable[[StepRecord], object]] = (),
 ) -> TrainResult:
@@ -176,6 +178,9 @@ def start_critic(recipe: Recipe, assembly: Assembly, folder: str, notify: Notify
 
 def check_parts(recipe: Recipe, assembly: Assembly, notify: Notify) -> None:
     """Before anything is learned: what is weak about this machine or these parts, said or refused."""
+    lengths = measured_lengths(recipe, assembly.environment, assembly.state.policy)
+    if lengths is not None:
+        notify(f"prompts: {lengths.sentence()}")
     for warning in assembly.warnings:
         notify(warning)
     if recipe.safety.rehearsal:

@@ -7,7 +7,6 @@ from pathlib import Path
 from critica.critics.base import HasWeights
 from critica.environments.catalogue import parse_environment
 from critica.evaluation.outcome import evaluate_policy
-from critica.policies.base import SampleLimits
 from critica.policies.numerics import configure
 from critica.recipes.base import Recipe
 from critica.recipes.catalogue import RECIPES
@@ -53,11 +52,11 @@ def evaluate_scoped(
         if critic is not None and isinstance(assembly.state.critic, HasWeights):
             assembly.state.critic.load(critic)
         where, policy = assembly.environment, assembly.state.policy
-        limits = SampleLimits(recipe.sampling.max_new_tokens or where.max_new_tokens, recipe.sampling.temperature)
+        limits = recipe.sampling.limits(where.max_new_tokens)
         learner = ScopedPolicy(assembly, recipe, where.held_out(prompts), part, limits)
         asked = (where, prompts, samples, temperature, seed)
-        alone = evaluate_policy(policy, *asked, max_new_tokens=limits.max_new_tokens)
-        scoped = evaluate_policy(learner, *asked, max_new_tokens=limits.max_new_tokens)
+        alone = evaluate_policy(policy, *asked, max_new_tokens=limits.max_new_tokens, stop=limits.stop)
+        scoped = evaluate_policy(learner, *asked, max_new_tokens=limits.max_new_tokens, stop=limits.stop)
     finally:
         assembly.close()
     if (Path(target) / "run.json").is_file():

@@ -12,8 +12,10 @@ from critica.curricula.ladder import Varies, tree
 from critica.environments.base import Environment, EnvironmentProblem
 from critica.functional.random import stream_key
 from critica.policies.base import DecodeHand, Ended, Sample, SampleLimits, SampleRequest
+from critica.policies.body_mode import device_of
 from critica.policies.numerics import training_matmuls
 from critica.recipes.base import Recipe
+from critica.records.devices import moved
 from critica.records.protocols import Stateful
 from critica.records.words import Task
 from critica.rewards.base import scales_of
@@ -169,7 +171,7 @@ def learn(assembly: Assembly, recipe: Recipe, tasks: Curriculum, seed: int, step
     gathered = gather(
         assembly.writer, tasks, supervision, AcceptAll(), request, state.control, assembly.allocator, assembly.turns
     )
-    batch = tokenize(gathered.groups)
+    batch = moved(tokenize(gathered.groups), device_of(state.policy.model))
     further = Continuer(state.policy, supervision, request, recipe.placement.overlong, gathered.groups, batch)
     evidence = state.observer.observe(gathered.groups, batch, further)
     scales = recipe.told_scales(scales_of(assembly.source))

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from critica.store.rollouts import read_facts
-from critica.store.run_folder import RunFolder
+from critica.viewer.window import StepArrays
 
-LAST_STEPS = 10
 BINS = 10
-COLUMNS = ["value_mean", "sampled_mask", "reward_told", "reward_clean", "correct"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +45,29 @@ class CriticPicture:
     advantage_rule: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    values: np.ndarray
-    told: float
-    clean: float
-    correct: bool | None
-
-
-def picture_critic(run: RunFolder) -> CriticPicture:
-    """Read the rollouts of the last steps and bin them."""
-    steps = run.rollout_steps[-LAST_STEPS:]
-    rows: list[_Row] = []
-    facts: dict = {}
-    for step in steps:
-        table = run.rollouts(step, COLUMNS)
-        facts = read_facts(table)
-        rows += [_row(item) for item in table.to_pylist()]
+def picture_critic(steps: Sequence[StepArrays]) -> CriticPicture:
+    """Bin the tokens of these steps."""
+    facts = steps[-1].facts if steps else {}
     low, high = sum(facts.get("low", [0.0])), sum(facts.get("high", [1.0]))
+    told: list[tuple[np.ndarray, float]] = []
+    clean: list[tuple[np.ndarray, float]] = []
+    right: list[np.ndarray] = []
+    wrong: list[np.ndarray] = []
+    for step in steps:
+        counts = np.bincount(step.owner, minlength=len(step.rows))
+        for row, values in zip(step.rows, np.split(step.values, np.cumsum(counts)[:-1]), strict=True):
+            told.append((values, row.told))
+            clean.append((values, row.clean))
+            if row.correct is not None:
+                (right if row.correct else wrong).append(values)
     return CriticPicture(
-        steps=steps,
+        steps=tuple(step.step for step in steps),
         low=low,
         high=high,
-        told=bin_by_value([(row.values, row.told) for row in rows], low, high),
-        clean=bin_by_value([(row.values, row.clean) for row in rows], low, high),
-        right=bin_by_place([row.values for row in rows if row.correct is True]),
-        wrong=bin_by_place([row.values for row in rows if row.correct is False]),
+        told=bin_by_value(told, low, high),
+        clean=bin_by_value(clean, low, high),
+        right=bin_by_place(right),
+        wrong=bin_by_place(wrong),
         uses_own_outcome=bool(facts.get("uses_own_outcome", False)),
         value_law=str(facts.get("value_law", "")),
         advantage_rule=str(facts.get("advantage_rule", "")),
@@ -108,10 +102,3 @@ def bin_by_place(rows: Sequence[np.ndarray], bins: int = BINS) -> tuple[PlaceBin
     places = np.linspace(0, 1, bins + 1)
     curves = np.stack([np.interp(places, np.linspace(0, 1, values.size), values) for values in long_enough])
     return tuple(PlaceBin(float(x), float(y), len(long_enough)) for x, y in zip(places, curves.mean(0), strict=True))
-
-
-def _row(item: dict) -> _Row:
-    pairs = zip(item["value_mean"], item["sampled_mask"], strict=True)
-    values = np.array([value for value, sampled in pairs if sampled and value is not None], dtype=np.float64)
-    told, clean = (np.nan if item[name] is None else item[name] for name in ("reward_told", "reward_clean"))
-    return _Row(values, told, clean, item["correct"])

@@ -1,16 +1,13 @@
 """A critic's audit on one page that opens without a network."""
 
-import json
 import math
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from critica.records.critic_report import READINGS, CriticReport, PanelRow
 from critica.store.files import write_whole
-
-DIGITS = 5
+from critica.viewer.page import asset, fill, plotly, strict_json
 
 
 def write_critic_page(report: CriticReport, path: Path) -> Path:
@@ -22,26 +19,20 @@ def write_critic_page(report: CriticReport, path: Path) -> Path:
 
 def render_critic_page(report: CriticReport) -> str:
     """The page as text; everything it needs is inside, and its policy forbids it to ask for more."""
-    from plotly.offline import get_plotlyjs
-
     parts = {
-        "STYLE": _asset("report.css"),
+        "STYLE": asset("base.css"),
         "TITLE": escape(f"{report.critic} on {report.environment}"),
         "FACTS": _facts(report),
         "TILES": _tiles(report),
         "ROWS": _rows(report),
         "NOTE": escape(_note(report)),
         "FOOTER": escape(_footer(report)),
-        "DATA": json_of(_data(report)),
-        "PLOTLY": get_plotlyjs(),
-        "SCRIPT": _asset("critic.js"),
+        "DATA": strict_json(_data(report)),
+        "PLOTLY": plotly(),
+        "FIRST": asset("base.js"),
+        "SCRIPT": asset("charts.js", "critic.js"),
     }
-    pieces = _asset("critic.html").split("%%")
-    return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
-
-
-def _asset(name: str) -> str:
-    return (files("critica.viewer") / "page" / name).read_text(encoding="utf-8")
+    return fill("critic.html", parts)
 
 
 def _data(report: CriticReport) -> dict[str, Any]:
@@ -94,7 +85,7 @@ def _tile(title: str, row: PanelRow, name: str, below: str) -> str:
 
 def _card(title: str, value: str, below: str, tip: str) -> str:
     return (
-        f'<div class="card tile" data-tip="{escape(tip)}"><div class="name">{escape(title)}</div>'
+        f'<div class="card tile" tabindex="0" data-tip="{escape(tip)}"><div class="name">{escape(title)}</div>'
         f'<div class="value">{escape(value)}</div><div class="below">{escape(below)}</div></div>'
     )
 
@@ -110,7 +101,7 @@ def _rows(report: CriticReport) -> str:
             f"<td>{escape(told.unit)}</td><td class='note'>{escape(told.sentence)}</td></tr>"
         )
     return (
-        f"<div class='scroll card'><table><tr><th>reading</th>{head}<th class='n'>perfect</th><th>unit</th>"
+        f"<div class='scroll card' tabindex='0' role='region' aria-label='every reading'><table><tr><th>reading</th>{head}<th class='n'>perfect</th><th>unit</th>"
         f"<th>what it is</th></tr>{''.join(body)}</table></div>"
     )
 
@@ -141,19 +132,3 @@ def _footer(report: CriticReport) -> str:
 
 def _short(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
-
-
-def json_of(content: Any) -> str:
-    """JSON that cannot end its script element; floats keep five digits."""
-    text = json.dumps(_rounded(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _rounded(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _rounded(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_rounded(value) for value in content]
-    if isinstance(content, str):
-        return content.encode("utf-8", "replace").decode()  # a lone surrogate cannot be written to the page
-    return float(f"{content:.{DIGITS}g}") if isinstance(content, float) else content

@@ -25,12 +25,25 @@ LEARNING = (
           (("reward/told", "told"), ("reward/clean", "clean"))),
     Chart("Sampled accuracy", "On training prompts, at the training temperature, by the clean reward.",
           (("accuracy/sampled", "accuracy"),)),
+    Chart("Answer length", "Sampled tokens of right and wrong answers.",
+          (("length/correct", "right"), ("length/wrong", "wrong")), True),
+)  # fmt: skip
+DRIFT = (
     Chart("KL divergence", "How far the policy moved from where it sampled and from where it began.",
           (("policy/kl_behavior", "to behavior"), ("policy/kl_reference", "to reference")), True),
     Chart("Entropy", "How undecided the policy is at each token.", (("policy/entropy", "entropy"),), True),
-    Chart("Answer length", "Sampled tokens of right and wrong answers.",
-          (("length/correct", "right"), ("length/wrong", "wrong")), True),
+    Chart("Answers cut", "Answers that the limit of tokens ended.", (("length/limit_share", "cut"),), True),
     Chart("Clipping", "Trained tokens where clipping binds.", (("policy/clip_fraction", "clipped tokens"),), True),
+    Chart("Sampler against trainer", "How far the two disagree about a sampled token's probability.",
+          (("mismatch/mean_abs_logratio", "mean"),), True),
+    Chart("Gradient", "Size of the policy's gradient before clipping.", (("policy/grad_norm", "norm"),), True),
+)  # fmt: skip
+DROPPED = (
+    Chart("Samples by fate", "Trained: in the loss. The rest is not learned from.",
+          (("samples/trained", "trained"), ("samples/masked", "masked"), ("samples/filtered", "filtered"),
+           ("samples/failed", "failed")), True),
+    Chart("Groups that told nothing", "Answers whose siblings all had the same reward.",
+          (("samples/zero_variance", "samples"),), True),
 )  # fmt: skip
 SUPERVISION = (
     Chart("Errors of what was said", "Against the truth, which is known only where noise was put in on purpose.",
@@ -105,6 +118,28 @@ def draw(charts: Sequence[Chart], lines: Sequence[StepMetrics], stride: int) -> 
         if series:
             drawn.append(DrawnChart(chart.title, chart.says, chart.floor_zero, series))
     return tuple(drawn)
+
+
+def draw_clock(lines: Sequence[StepMetrics], timing: Sequence[StepMetrics], stride: int) -> tuple[DrawnChart, ...]:
+    """Seconds of each step, whole and of its two largest stages, and tokens written a second; clock readings are no
+    metrics, so their sentences stand here."""
+    by_step = {line.step: line.values for line in timing}
+    spent = [by_step.get(line.step, {}) for line in lines]
+    if not any(spent):
+        return ()
+    stages = {stage for one in spent for stage in one}
+    largest = sorted(stages, key=lambda stage: -math.fsum(one.get(stage, 0.0) for one in spent))[:2]
+    whole = [math.fsum(one.values()) if one else math.nan for one in spent]
+    speed = [line.get("tokens/sampled") / total if total else math.nan for line, total in zip(lines, whole, strict=True)]
+    seconds = [DrawnSeries("timing.jsonl", "whole step", "s", "All stages of the step.", thin(whole, stride))]
+    for stage in largest:
+        values = [one.get(stage, math.nan) for one in spent]
+        seconds.append(DrawnSeries("timing.jsonl", stage, "s", f"The stage {stage!r}.", thin(values, stride)))
+    tokens = DrawnSeries("timing.jsonl", "tokens", "tokens/s", "Sampled tokens over seconds.", thin(speed, stride))
+    return (
+        DrawnChart("Seconds a step", "Whole, and its two largest stages.", True, tuple(seconds)),
+        DrawnChart("Speed", "Tokens written for each second of the whole step.", True, (tokens,)),
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

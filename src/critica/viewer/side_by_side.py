@@ -3,33 +3,24 @@
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from critica.records.metrics import definition
+from critica.store.evaluations import load_evaluations
 from critica.store.files import write_whole
 from critica.store.run_folder import NO_STEP, RunFolder, StepMetrics
-from critica.viewer.curves import CRITIC, LEARNING, SUPERVISION, stride_for, thin
-from critica.viewer.report import strict_json
-from critica.viewer.summary import clock, ledger_rows, stage_seconds
+from critica.viewer.changes import change_sentence, metrics_table, prompts_table, sources_table
+from critica.viewer.curves import CRITIC, DRIFT, DROPPED, LEARNING, SUPERVISION, stride_for, thin
+from critica.viewer.dropped import ledger_rows
+from critica.viewer.page import Table, asset, clock, fill, plotly, strict_json, table
+from critica.viewer.summary import stage_seconds
 
 MOST_RUNS = 6  # colors that can be told apart
 MOST_PROMPTS = 24
 LAST_STEPS = 8  # whose prompts are looked through for some that two runs were both asked
-CHARTS = (*LEARNING, *SUPERVISION, *CRITIC)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of words: its title, a sentence, its head, its rows."""
-
-    title: str
-    says: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+CHARTS = (*LEARNING, *SUPERVISION, *CRITIC, *DRIFT, *DROPPED)
 
 
 def write_side_by_side(runs: Sequence[Path | str], path: Path, tables: Sequence[Table] = ()) -> Path:
@@ -46,26 +37,31 @@ def write_side_by_side(runs: Sequence[Path | str], path: Path, tables: Sequence[
 
 def render(runs: Sequence[RunFolder], tables: Sequence[Table]) -> str:
     """The page as text; everything it needs is inside, and its policy forbids it to ask for more."""
-    from plotly.offline import get_plotlyjs
-
     names = names_of(runs)
     lines = [tuple(run.metrics()) for run in runs]
-    made = (*tables, settings_table(runs, names), stages_table(runs, names), ledger_table(runs, names))
+    reports = [load_evaluations(run.path) for run in runs]
+    settings = settings_table(runs, names)
     parts = {
-        "STYLE": _asset("report.css"),
+        "STYLE": asset("base.css", "side_by_side.css"),
         "TITLE": escape(" and ".join(names)),
         "KEYS": "".join(
             f'<span class="key"><i style="background:var(--run{i})"></i>{escape(name)}</span>'
             for i, name in enumerate(names)
         ),
-        "TABLES": "".join(_table(table) for table in made if table.rows),
+        "ANSWER": escape(change_sentence(names, lines, reports, [row[0] for row in settings.rows])),
+        "ACCURACY": "".join(map(_table, tables)),
+        "SETTINGS": _table(settings),
+        "TASKS": _table(sources_table(names, reports)) + _table(prompts_table(names, reports)),
+        "METRICS": _table(metrics_table(names, lines, CHARTS)),
+        "TIME": _table(stages_table(runs, names)),
+        "LEDGER": _table(ledger_table(runs, names)),
         "PROMPTS": _prompts(runs, names),
         "DATA": strict_json({"names": names, "charts": charts_of(lines)}),
-        "PLOTLY": get_plotlyjs(),
-        "SCRIPT": _asset("side_by_side.js"),
+        "FIRST": asset("base.js"),
+        "PLOTLY": plotly(),
+        "SCRIPT": asset("charts.js", "side_by_side.js"),
     }  # fmt: skip
-    pieces = _asset("side_by_side.html").split("%%")
-    return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
+    return fill("side_by_side.html", parts)
 
 
 def names_of(runs: Sequence[RunFolder]) -> list[str]:
@@ -90,7 +86,7 @@ def charts_of(lines: Sequence[tuple[StepMetrics, ...]]) -> list[dict[str, Any]]:
             if any(run["steps"] for run in drawn):
                 told = definition(metric)
                 title = chart.title if len(chart.series) == 1 else f"{chart.title}: {label}"
-                found.append({"title": title, "says": told.sentence, "unit": told.unit, "runs": drawn})
+                found.append({"title": title, "metric": metric, "says": told.sentence, "unit": told.unit, "runs": drawn})
     return found
 
 
@@ -100,7 +96,8 @@ def settings_table(runs: Sequence[RunFolder], names: Sequence[str]) -> Table:
     paths = sorted(set().union(*flat))
     rows = [(path, *(str(one.get(path, "–")) for one in flat)) for path in paths]
     differing = tuple(row for row in rows if len(set(row[1:])) > 1)
-    return Table("What differs in the settings", "All other settings are the same.", ("setting", *names), differing)
+    says = "All other settings are the same." if differing else ""
+    return Table("What differs in the settings", says, ("setting", *names), differing)
 
 
 def leaves(table: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
@@ -120,7 +117,7 @@ def leaves(table: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
 
 def stages_table(runs: Sequence[RunFolder], names: Sequence[str]) -> Table:
     """Where the time went, as shares of each run's own."""
-    spent = [stage_seconds(run) for run in runs]
+    spent = [stage_seconds(run.timing()) for run in runs]
     stages = list(dict.fromkeys(stage for one in spent for stage in one))
     rows = [
         (stage, *(f"{100 * one.get(stage, 0.0) / sum(one.values()):.0f}%" if one else "–" for one in spent))
@@ -129,7 +126,7 @@ def stages_table(runs: Sequence[RunFolder], names: Sequence[str]) -> Table:
     if rows:
         rows.append(("in all", *(clock(sum(one.values())) for one in spent)))
     says = "Shares of each run's own clock readings; machines and neighbors may differ."
-    return Table("Where the time went", says, ("stage", *names), tuple(rows))
+    return Table("Where the time went", says, ("stage", *names), tuple(rows), 1)
 
 
 def ledger_table(runs: Sequence[RunFolder], names: Sequence[str]) -> Table:
@@ -139,7 +136,7 @@ def ledger_table(runs: Sequence[RunFolder], names: Sequence[str]) -> Table:
     rows = tuple(
         (state, reason or "–", *(f"{one.get((state, reason), 0):,}" for one in counts)) for state, reason in keys
     )
-    return Table("Where every sample went", "", ("state", "reason", *names), rows)
+    return Table("Where every sample went", "", ("state", "reason", *names), rows, 2)
 
 
 def shared_prompts(runs: Sequence[RunFolder]) -> list[tuple[str, str, list[list[Mapping[str, Any]]]]]:
@@ -186,14 +183,8 @@ def _answer(row: Mapping[str, Any]) -> str:
     return f'<p class="mono">{escape(row["text"])}</p><p class="note">told {told}, clean {clean}{flipped}</p>'
 
 
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-    return (
-        f"<h2>{escape(table.title)}</h2><p>{escape(table.says)}</p>"
-        f'<div class="card scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
-
-
-def _asset(name: str) -> str:
-    return (files("critica.viewer") / "page" / name).read_text(encoding="utf-8")
+def _table(content: Table) -> str:
+    if not content.rows:
+        return ""
+    made = table(content.head, content.rows, content.numbers_from)
+    return f"<h2>{escape(content.title)}</h2><p>{escape(content.says)}</p>{made}"

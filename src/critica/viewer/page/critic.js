@@ -1,23 +1,8 @@
-// What a critic's page does in the browser: draw its six pictures and answer the pointer. Asks no network.
-'use strict';
-const data = JSON.parse(document.getElementById('data').textContent);
-const $ = (tag, cls, text) => { const e = document.createElement(tag); if (cls) e.className = cls; if (text !== undefined) e.textContent = text; return e; };
-const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const tip = document.getElementById('tip');
-const openTip = (text, x, y) => { tip.replaceChildren($('div', '', text)); tip.style.visibility = 'visible'; tip.style.left = Math.max(8, Math.min(x - tip.offsetWidth / 2, innerWidth - tip.offsetWidth - 8)) + 'px'; tip.style.top = y + 18 + 'px'; };
-document.addEventListener('mouseover', e => { const t = e.target.closest && e.target.closest('[data-tip]'); if (t) { const b = t.getBoundingClientRect(); openTip(t.dataset.tip, b.left + b.width / 2, b.bottom - 8); } });
-document.addEventListener('mouseout', () => { tip.style.visibility = 'hidden'; });
-
-const layout = extra => Object.assign({ margin: { l: 48, r: 10, t: 6, b: 36 }, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', showlegend: false, hovermode: 'closest',
-  font: { family: getComputedStyle(document.body).fontFamily, size: 11.5, color: css('--soft') }, hoverlabel: { bgcolor: css('--card'), bordercolor: css('--line'), font: { color: css('--ink'), size: 12 } } }, extra);
-const axis = (title, extra) => Object.assign({ title: { text: title, standoff: 6 }, gridcolor: css('--line'), zerolinecolor: css('--faint'), zerolinewidth: 1, linecolor: css('--line'), automargin: true, nticks: 6 }, extra);
-const key = (label, color, about, dashed) => { const k = $('span', 'key'), i = $('i', dashed ? 'dashed' : ''); i.style.background = i.style.borderColor = `var(${color})`; k.append(i, label); k.dataset.tip = about; return k; };
-const drawings = [];
+// A critic's page: its six pictures.
+const key = (label, color, about, dashed) => keyOf(label, about, color, null, dashed);
 function chart(title, says, keys, draw) {
-  const card = $('section', 'card chart'), head = $('div', 'head'), ks = $('div', 'keys'), plot = $('div', 'plot');
-  ks.append(...keys); head.append($('h3', '', title), ks); card.append(head, $('p', '', says), plot);
-  document.getElementById('charts').append(card);
-  drawings.push(() => { const [traces, extra] = draw(); Plotly.react(plot, traces, layout(extra), { displayModeBar: false, responsive: true }); });
+  const plot = frame(byId('charts'), title, says, keys);
+  later(() => { const [traces, extra] = draw(); Plotly.react(plot, traces, layout({ hovermode: 'closest', ...extra }), options); });
 }
 const span = data.high - data.low || 1, range = [data.low - .05 * span, data.high + .05 * span];
 const diagonal = ends => ({ x: ends, y: ends, mode: 'lines', line: { color: css('--faint'), dash: 'dash', width: 1.2 }, hoverinfo: 'skip' });
@@ -61,6 +46,3 @@ chart('Value and truth along the answer', 'Means over the audited states of each
   return [[line(data.by_place.map(s => s.value), CRITIC, 'value'), line(data.by_place.map(s => s.truth), TRUTH, 'truth')],
     { xaxis: axis('share of the answer written', { showgrid: false, type: 'category' }), yaxis: axis('reward', { range, zeroline: false }) }];
 });
-const drawAll = () => drawings.forEach(draw => draw());
-drawAll();
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll);
