@@ -9,7 +9,7 @@ import pytest
 from critica.cli.main import main
 from critica.cli.new import TEMPLATES
 
-KINDS = ("critic", "reward", "environment", "advantage", "recipe")
+KINDS = ("critic", "reward", "environment", "advantage", "objective", "recipe")
 
 
 def test_what_it_writes_passes_its_own_tests(tmp_path):

@@ -32,7 +32,7 @@ def by_hand(objective, rows, policy, proximal, behavior, advantage, reference=No
     batch = replace(batch, behavior_logprobs=grid(behavior))
     leaf = grid(policy).requires_grad_()
     credit = Advantages(grid(advantage), mask, torch.zeros(len(rows), dtype=torch.bool), "by hand")
-    scores = TokenScores(leaf, grid(proximal), torch.zeros_like(leaf), leaf.new_zeros(0, 0))
+    scores = TokenScores(leaf, grid(proximal), torch.zeros_like(leaf))
     told = told_batch(batch, [0.0] * len(rows))
     known = (ReferenceLogprobs("initial", grid(reference)),) if reference else ()
     terms, metrics = objective.terms(scores, batch, credit, Evidence(*known), told)

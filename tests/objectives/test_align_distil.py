@@ -8,7 +8,7 @@ import torch
 from arrays import token_batch, told_batch
 from critica.functional.distillation import contrastive_teacher, mixed_teacher, reverse_kl, total_variation
 from critica.objectives.align_distil import Distillation
-from critica.objectives.base import TokenScores
+from critica.objectives.base import Laws, TokenScores
 from critica.records.arrays import Advantages
 from critica.records.evidence import Evidence, View, Views
 
@@ -130,7 +130,7 @@ def minimizer(objective):
 
     def loss():
         optimizer.zero_grad()
-        scores = TokenScores(grid, grid, grid, logits)
+        scores = TokenScores(grid, grid, grid, laws=Laws(logits, torch.clone))
         (term,), _ = objective.terms(scores, batch, credit, evidence, told_batch(batch, [1.0]))
         total = term.values[term.mask].sum()
         total.backward()
@@ -155,13 +155,33 @@ def test_the_coefficient_is_beta_over_the_tokens_own_weight():
     batch, evidence, _ = scene()
     logits = torch.zeros(2, 4, dtype=F64)
     objective = Distillation("adaptive", beta=0.2, slope=15.0)
-    loss, divergence = objective.losses(logits, evidence[Views], batch.sampled_mask)
+    loss, divergence = objective.losses(Laws(logits, torch.clone), evidence[Views], batch.sampled_mask)
     distance = total_variation(TAUGHT.log(), UPSIDE.log())
     assert torch.allclose(loss, 0.2 / (15.0 * distance + 1e-3) * divergence)
     same = Views(tuple(replace(evidence[Views]["teacher"], name=name) for name in ("teacher", "anti_teacher")))
-    loss, divergence = objective.losses(logits, same, batch.sampled_mask)
+    loss, divergence = objective.losses(Laws(logits, torch.clone), same, batch.sampled_mask)
     assert torch.allclose(loss, 0.2 / 1e-3 * divergence)
     assert torch.allclose(divergence, reverse_kl(logits, TAUGHT.log()))
+
+
+def test_reading_the_laws_a_few_tokens_at_a_time_changes_nothing(monkeypatch):
+    """64 tokens by 32: the same losses and the same gradient of the states as from all logits at once."""
+    made = torch.Generator().manual_seed(3)
+    states, head, other = (torch.randn(*shape, dtype=F64, generator=made) for shape in ((64, 5), (5, 9), (5, 9)))
+    mask = torch.ones(4, 16, dtype=torch.bool)
+    read = states.clone() * 0.7
+    teachers = Views(tuple(
+        View(name, read, mask, lambda at, head=matrix: at @ head)
+        for name, matrix in (("teacher", other), ("anti_teacher", head + other))
+    ))  # fmt: skip
+    found = []
+    for entries in (1 << 24, 1):
+        monkeypatch.setattr("critica.functional.head.ENTRIES", entries)
+        leaf = states.clone().requires_grad_()
+        loss, _ = Distillation().losses(Laws(leaf, lambda at: at @ head), teachers, mask)
+        loss.sum().backward()
+        found.append((loss.detach(), leaf.grad))
+    torch.testing.assert_close(found[1], found[0])
 
 
 def test_what_cannot_be_weighed_is_refused():

@@ -53,7 +53,7 @@ def fitted(batch, told, credit):
         logs = torch.zeros(batch.rows, 2, dtype=torch.float64)
         chosen = torch.log_softmax(logits, -1)[batch.token_ids[:, 1]]
         logs = torch.cat((logs[:, :1], chosen[:, None]), 1)
-        scores = TokenScores(logs, logs.detach(), torch.zeros_like(logs), logits.new_zeros(0, 3))
+        scores = TokenScores(logs, logs.detach(), torch.zeros_like(logs))
         (term,), _ = LogRatioRegression().terms(scores, batch, credit, reference(batch), told)
         total = reduce(term, denominator(term.mask, term.reduction))
         total.backward()
@@ -126,7 +126,7 @@ def two_steps(per_token):
     credit = Advantages(target, batch.sampled_mask, torch.tensor([False]), "test", nodes)
     logs = torch.tensor([[0.0, -1.0, -2.0, 0.0, -1.0, -1.0, -1.0]])
     ref = torch.tensor([[0.0, -1.5, -2.5, 0.0, -1.0, -2.0, -1.0]])
-    scores = TokenScores(logs, logs, torch.zeros_like(logs), logs.new_zeros(0, 3))
+    scores = TokenScores(logs, logs, torch.zeros_like(logs))
     evidence = Evidence(ReferenceLogprobs("initial", ref))
     (term,), metrics = LogRatioRegression(per_token).terms(scores, batch, credit, evidence, told)
     return term, {metric.name: metric.value for metric in metrics}

@@ -43,7 +43,7 @@ def measured(policy, batch, part, sign=1.0):
     states, (inner,) = policy.sampled_and_inner_states(batch, (part.depth,))
     grid = torch.zeros(batch.token_ids.shape)
     shown = {part.depth: InnerStates(inner, states.detach(), policy.logits)}
-    scores = TokenScores(grid, grid, grid, policy.logits(states)[:0], shown)
+    scores = TokenScores(grid, grid, grid, shown)
     return part.measured(scores, batch, credit_of(batch, sign), Evidence())
 
 
@@ -135,7 +135,7 @@ def test_a_layer_meets_a_fixed_final_law_or_runs_as_far_as_there_is_room(sign, e
     for _ in range(200):
         inner = policy.sampled_and_inner_states(batch, (0.5,))[1][0]
         shown = {0.5: InnerStates(inner, final, policy.logits)}
-        scores = TokenScores(grid, grid, grid, inner[:0], shown)
+        scores = TokenScores(grid, grid, grid, shown)
         values, (metric,) = part.measured(scores, batch, credit_of(batch, sign), Evidence())
         found.append(metric.value)
         adam.zero_grad()

@@ -58,9 +58,7 @@ def expected_gradient(logits, reward, penalty):
         mask = batch.sampled_mask
         entropy = -(law.exp() * law).sum()
         place = mask.to(logits.dtype)
-        scores = TokenScores(
-            place * law[action], place * law[action].detach(), place * entropy, logits[None][:0]
-        )  # fmt: skip
+        scores = TokenScores(place * law[action], place * law[action].detach(), place * entropy)
         credit = Advantages(place * (reward[action] - value), mask, torch.tensor([False]), "test")
         objective = PolicyLoss(PolicyGradient(), mismatch=(), penalties=(penalty,))
         terms, _ = objective.terms(scores, batch, credit, Evidence(), told_batch(batch, [float(reward[action])]))
@@ -102,7 +100,7 @@ def test_audits_set_the_temperature_up_to_the_cap(error, counted):
     """The same loss as with that noise stated."""
     batch = token_batch(["css"], [0])
     place = batch.sampled_mask.double()
-    scores = TokenScores(place * -0.5, place * -0.5, place * 0.7, torch.zeros(0, 4, dtype=torch.float64))
+    scores = TokenScores(place * -0.5, place * -0.5, place * 0.7)
     audited = NoiseEntropy(noise=0.05, allowed_log_ratio=2.0, source="audited")
     stated = NoiseEntropy(noise=counted, allowed_log_ratio=2.0)
     found = audited.weight * audited.values(scores, Evidence(SaidError(error)))

@@ -72,7 +72,7 @@ def test_weighed_by_the_ratio_k1_and_k3_have_the_gradient_of_the_kl():
     def grid(values):
         return torch.stack((torch.zeros_like(values), values), 1)
 
-    scores = TokenScores(grid(logs), grid(logs.detach()), grid(logs.detach()) * 0, theta.new_zeros(0, 0))
+    scores = TokenScores(grid(logs), grid(logs.detach()), grid(logs.detach()) * 0)
     evidence = Evidence(ReferenceLogprobs("initial", grid(reference)))
     for estimator, off_policy, right in (("k1", True, True), ("k3", True, True), ("k3", False, False)):
         values = ReferenceKl(1.0, estimator, off_policy).values(scores, evidence)[:, 1]
@@ -90,7 +90,7 @@ def test_entropy_is_a_bonus_to_be_maximized():
     objective = PolicyLoss(PolicyGradient(), mismatch=(), penalties=(Entropy(0.25),))
     assert objective.needs_entropy_gradient and not replace(objective, penalties=()).needs_entropy_gradient
     credit = Advantages(zero.detach(), mask, torch.zeros(2, dtype=torch.bool), "none")
-    scores = TokenScores(zero, zero.detach(), leaf, zero.new_zeros(0, 0))
+    scores = TokenScores(zero, zero.detach(), leaf)
     terms, _ = objective.terms(scores, batch, credit, Evidence(), told)
     (entropy,) = [term for term in terms if term.name == "entropy"]
     assert entropy.weight == 0.25 and entropy.values[mask].tolist() == pytest.approx([-1.5] * 4)

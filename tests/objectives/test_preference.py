@@ -31,7 +31,7 @@ def said(rows, groups, outcomes):
 
 def scored(policy, proximal=None):
     entropies = torch.zeros_like(policy)
-    return TokenScores(policy, policy.detach() if proximal is None else proximal, entropies, policy.new_zeros(0, 0))
+    return TokenScores(policy, policy.detach() if proximal is None else proximal, entropies)
 
 
 def loss_of(objective, batch, told, credit, policy, initial=None, proximal=None):

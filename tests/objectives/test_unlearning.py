@@ -8,7 +8,7 @@ import torch
 from arrays import token_batch, told_batch
 from critica.functional.logprobs import token_logprobs
 from critica.functional.unlearning import unlearning_losses
-from critica.objectives.base import TokenScores
+from critica.objectives.base import Laws, TokenScores
 from critica.objectives.mismatch import Truncated
 from critica.objectives.penalties import Entropy
 from critica.objectives.policy_loss import PolicyLoss
@@ -101,7 +101,8 @@ def scene(advantage, logits, proximal=None, behavior=None, temperature=1.0):
     policy = scatter_sampled(token_logprobs(logits, batch.token_ids[mask], heat), mask)
     proximal = policy.detach() if proximal is None else policy.detach() - proximal
     batch.behavior_logprobs[mask] = (proximal if behavior is None else proximal - behavior)[mask].float()
-    return TokenScores(policy, proximal, torch.zeros_like(policy), logits), batch, credit, Evidence(), told
+    scores = TokenScores(policy, proximal, torch.zeros_like(policy), laws=Laws(logits, torch.clone))
+    return scores, batch, credit, Evidence(), told
 
 
 def logits_of(seed=0):
@@ -189,6 +190,6 @@ def test_the_law_is_that_at_the_temperature_of_sampling():
 
 
 def test_it_reads_logits_and_refuses_a_bound_that_means_nothing():
-    assert Unlearning().needs_logits and not Unlearning().couples_rows
+    assert Unlearning().reads_laws and not Unlearning().couples_rows
     with pytest.raises(ValueError, match="no bound"):
         Unlearning(low=0.0)

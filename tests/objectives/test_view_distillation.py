@@ -94,7 +94,7 @@ def test_the_value_is_the_divergence_of_the_heated_laws_where_the_view_speaks(ki
     chosen = laws.gather(-1, batch.token_ids[batch.sampled_mask][:, None]).squeeze(-1)
     grid = torch.zeros(3, 4, dtype=F64).masked_scatter(batch.sampled_mask, chosen)
     scores = TokenScores(
-        grid, grid.detach(), grid.detach(), logits[:0], laws=Laws(policy.sampled_states(batch), policy.logits)
+        grid, grid.detach(), grid.detach(), laws=Laws(policy.sampled_states(batch), policy.logits)
     )
     credit = Advantages(torch.zeros(3, 4, dtype=F64), batch.sampled_mask, torch.zeros(3, dtype=torch.bool), "none")
     part = ViewDistillation(divergence=kind, mix=0.3, top=3)
@@ -115,7 +115,7 @@ def test_the_sampled_token_teaches_its_log_ratio_times_its_score():
     policy = BigramPolicy(dtype=F64)
     batch = small_batch(policy)
     grid = torch.full((3, 4), -1.0, dtype=F64).where(batch.sampled_mask, 0.0).requires_grad_()
-    scores = TokenScores(grid, grid, grid, grid.new_zeros(0, 7))
+    scores = TokenScores(grid, grid, grid)
     credit = Advantages(torch.zeros(3, 4, dtype=F64), batch.sampled_mask, torch.zeros(3, dtype=torch.bool), "none")
     values, _ = ViewDistillation(divergence="sampled").measured(
         scores, batch, credit, Evidence(view_of(policy, batch, shift=0.5))
@@ -146,7 +146,7 @@ def test_cutting_the_batch_or_its_laws_changes_nothing(kind, tokens, monkeypatch
 
 def test_the_price_on_certainty_lowers_what_is_surprising_and_does_nothing_on_average():
     grid = torch.tensor([[0.5, 0.3, 0.2]], dtype=F64).log().requires_grad_()
-    scores = TokenScores(grid, grid, grid, grid.new_zeros(0, 3))
+    scores = TokenScores(grid, grid, grid)
     assert torch.equal(SampledCertainty().values(scores, Evidence()), -grid)
     logits = torch.tensor([0.5, 0.3, 0.2], dtype=F64).log().requires_grad_()
     logs = torch.log_softmax(logits, -1)
@@ -160,7 +160,7 @@ def test_what_an_objective_asks_for_is_what_its_penalties_ask_for():
     whole, token = ViewDistillation(), ViewDistillation(divergence="sampled")
     for part in (whole, token):
         for objective in (Alone(part), PolicyLoss(PolicyGradient(), penalties=(part,))):
-            assert objective.views == part.views and objective.needs == {Views} and not objective.needs_logits
+            assert objective.views == part.views and objective.needs == {Views} and not objective.reads_laws
     for wrong in (dict(mix=0.0), dict(mix=1.0), dict(weight=-1.0), dict(top=-1)):
         with pytest.raises(ValueError, match=r"mix is|at least 0"):
             ViewDistillation(**wrong)

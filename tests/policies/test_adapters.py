@@ -76,9 +76,8 @@ def test_twins_of_twins_do_not_share_adapters(base: Path, tmp_path: Path) -> Non
     assert torch.allclose(again.sampled_states(batch), other.sampled_states(batch), atol=1e-6)
 
 
-@pytest.mark.parametrize("rank", (0, 3))
-def test_a_critics_adapters_begin_at_the_base_and_share_it_with_a_policy_that_adapts(base: Path, rank: int) -> None:
-    lora = Lora(rank=rank, alpha=6, target_modules=ALL)
+def test_a_critics_adapters_begin_at_the_base_that_they_share_with_the_policy(base: Path) -> None:
+    lora = Lora(rank=3, alpha=6, target_modules=ALL)
     policy, batch = LanguagePolicy.load(str(base), lora=lora, device="cpu"), ragged_batch()
     with torch.no_grad():
         for _, weight in policy.trainable():
@@ -87,9 +86,8 @@ def test_a_critics_adapters_begin_at_the_base_and_share_it_with_a_policy_that_ad
     before = {name: weight.detach().clone() for name, weight in policy.model.named_parameters()}
     names = [name for name, _ in body.trainable()]
     assert names and all("lora_" in name for name in names) and not any("lm_head" in n for n, _ in body.named_parameters())
-    shared = storages(base_weights(body.model)) <= storages(policy.model.parameters())
-    assert shared == (rank > 0)
-    bare = LanguagePolicy.load(str(base), device="cpu") if rank else policy
+    assert storages(base_weights(body.model)) <= storages(policy.model.parameters())
+    bare = LanguagePolicy.load(str(base), device="cpu")
     assert torch.allclose(body.sampled_states(batch), bare.sampled_states(batch), atol=1e-6)
     body.sampled_states(batch).sum().backward()
     with torch.no_grad():

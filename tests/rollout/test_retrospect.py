@@ -155,7 +155,7 @@ def test_a_reflection_whose_trial_did_not_fit_brought_about_nothing():
 
 
 def loss(objective, policy, behavior, credit, batch, told):
-    scores = TokenScores(policy, policy.detach(), policy.detach() * 0, policy.new_zeros(0, 1))
+    scores = TokenScores(policy, policy.detach(), policy.detach() * 0)
     terms, _ = objective.terms(scores, replace(batch, behavior_logprobs=behavior), credit, Evidence(), told)
     return sum((term.weight * term.values * term.mask).sum() for term in terms)
 

@@ -1,9 +1,11 @@
 """Who else is told of a run: every step once, with its numbers; one that fails is named and the run goes on."""
 
 import sys
+from dataclasses import FrozenInstanceError, fields
 from types import ModuleType
 
 import pytest
+import torch
 
 from critica.cli.track import listeners_of
 from critica.recipes.coercion import ConfigError
@@ -83,11 +85,36 @@ def test_a_function_from_a_file_sees_each_step_and_one_that_fails_ends_nothing(s
 
 
 def test_a_tracker_that_is_not_there_is_refused_before_training(monkeypatch):
-    monkeypatch.setitem(sys.modules, "trackio", None)
-    with pytest.raises(ConfigError, match="pip install trackio"):
-        listeners_of(["trackio"])
+    packages = {"trackio": "trackio", "wandb": "wandb", "tensorboard": "torch.utils.tensorboard"}
+    for name, package in packages.items():
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(ConfigError, match=rf"--track {name} needs .*pip install {name}$"):
+            listeners_of([name])
     with pytest.raises(ConfigError, match="tensorboard, trackio, wandb"):
         listeners_of(["mlflow"])
+
+
+@pytest.mark.parametrize("name", ["ppo", "hista"])
+def test_nothing_that_a_listener_does_to_a_step_reaches_the_training(name, small, tmp_path):
+    """Records are frozen; a tensor in one is not, and what is written into it changes no later step."""
+
+    def vandal(record: StepRecord) -> None:
+        with pytest.raises(FrozenInstanceError):
+            record.step = 7  # type: ignore[misc]
+        for part in (record.batch, record.told, record.values, record.credit):
+            for item in fields(part):
+                value = getattr(part, item.name)
+                if isinstance(value, torch.Tensor) and value.numel():
+                    value.zero_()
+
+    train(small(name, steps=3), tmp_path / "alone")
+    result = train(small(name, steps=3), tmp_path / "watched", listeners=[vandal])
+    assert result.finished
+    one, other = (RunFolder.open(tmp_path / run) for run in ("alone", "watched"))
+    for step in (1, 2, 3):
+        assert one.rollouts(step).equals(other.rollouts(step))
+    last = "checkpoints/step_3/policy/model.safetensors"
+    assert (tmp_path / "alone" / last).read_bytes() == (tmp_path / "watched" / last).read_bytes()
 
 
 def test_what_cannot_listen_is_refused():

@@ -65,16 +65,14 @@ def test_the_description_names_every_number(small):
         assert word in text
 
 
-def test_logits_are_planned_by_the_chunk_unless_a_part_reads_them_whole(tiny_folder):
+def test_logits_are_planned_by_the_chunk(tiny_folder):
     shape = replace(read_shape(str(tiny_folder)), vocabulary=150_000)
     cells = 8192 * 150_000
-    assert shape.head_bytes(8192, whole_laws=True) == 4 * 3 * cells
     assert shape.head_bytes(8192) < 0.03 * 4 * 3 * cells
     assert shape.head_bytes(16384) == shape.head_bytes(8192)  # more tokens are more chunks
     assert read_shape(str(tiny_folder)).head_bytes(1000) == 4 * 3 * 1000 * shape_of_words(tiny_folder)
-    assert shape.activation_bytes(8192, 64, True) - shape.activation_bytes(8192, 64) == (
-        shape.head_bytes(8192, True) - shape.head_bytes(8192)
-    )
+    rest = shape.activation_bytes(1, 64) - shape.head_bytes(1)
+    assert shape.activation_bytes(8192, 64) == 8192 * rest + shape.head_bytes(8192)
 
 
 def shape_of_words(folder):

@@ -72,7 +72,7 @@ def test_off_writes_no_column_and_a_stop_string_is_no_truncation(small, tmp_path
 
 
 def test_objectives_on_whole_laws_are_refused() -> None:
-    whole = [name for name, recipe in RECIPES.items() if recipe.objective.needs_logits or recipe.objective.views]
+    whole = [name for name, recipe in RECIPES.items() if recipe.objective.reads_laws or recipe.objective.views]
     assert whole
     for name in whole:
         with pytest.raises(ValueError, match=r"sampling\.top_p=1"):

@@ -99,7 +99,9 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
         )  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme, {"name": "prefers-reduced-motion", "value": "reduce"}])
+        self.call(
+            "Emulation.setEmulatedMedia", features=[scheme, {"name": "prefers-reduced-motion", "value": "reduce"}]
+        )
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression; a promise is waited for."""
@@ -111,7 +113,8 @@ class Browser:
     def click(self, selector: str) -> None:
         """A real click in the middle of the first visible element that matches."""
         x, y = self.run(
-            f"""(() => {{ const e = [...document.querySelectorAll({json.dumps(selector)})].find(e => e.checkVisibility());
+            f"""(() => {{
+            const e = [...document.querySelectorAll({json.dumps(selector)})].find(e => e.checkVisibility());
             if (!e) throw new Error('nothing visible matches ' + {json.dumps(selector)});
             e.scrollIntoView({{block: 'center'}}); const b = e.getClientRects()[0];
             return [b.left + b.width / 2, b.top + b.height / 2]; }})()"""

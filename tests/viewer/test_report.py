@@ -19,7 +19,7 @@ from critica.store.run_folder import RunFolder
 from critica.viewer.calibration import bin_by_place, bin_by_value
 from critica.viewer.curves import thin
 from critica.viewer.report import write_report
-from critica.viewer.rollouts import pick_rollouts, shown_steps, spread_kinds
+from critica.viewer.rollouts import TOKEN_BUDGET, pick_rollouts, shown_steps, spread_kinds
 from critica.viewer.summary import fixed
 
 SCRIPT = "</script><script>alert('owned')</script><img src=x onerror=alert(1)>%%PLOTLY%%"
@@ -80,14 +80,14 @@ def test_the_page_asks_no_network(text: str) -> None:
     ours = text.replace(get_plotlyjs(), "")
     assert len(ours) < len(text)
     assert not re.search(r"https?:|//[a-z]+\.", ours)
-    assert Page(text).links == []
+    assert all(link.startswith("#") for link in Page(text).links)
     assert "default-src 'none'" in text
     assert len(text.encode()) < 6_000_000
 
 
 def test_what_a_policy_writes_stays_text(text: str) -> None:
     page = Page(text)
-    assert len(page.scripts) == 3 and "img" not in page.tags
+    assert len(page.scripts) == 4 and "img" not in page.tags
     assert "alert('owned')" not in "".join([*page.scripts[1:], *page.words])
     tokens = [token[0] for rollout in page.data["rollouts"] for token in rollout["tokens"]]
     assert SCRIPT in tokens
@@ -104,6 +104,7 @@ def test_names_from_the_command_line_are_escaped(tmp_path: Path) -> None:
 def test_at_least_twenty_rollouts_of_every_kind(text: str, run: RunFolder) -> None:
     rollouts = Page(text).data["rollouts"]
     assert len(rollouts) >= 20
+    assert {r["state"] for r in rollouts} == {"trained", "failed"}
     assert {r["correct"] for r in rollouts} >= {True, False}
     assert {r["flipped"] for r in rollouts} == {True, False}
     steps = [r["step"] for r in rollouts]
@@ -129,7 +130,8 @@ def test_tokens_carry_the_stored_numbers(text: str, run: RunFolder) -> None:
 
 def test_curves_are_the_metrics_and_carry_their_sentences(text: str, run: RunFolder) -> None:
     data = Page(text).data
-    drawn = {s["metric"]: s for chart in data["learning"] + data["critic"] for s in chart["series"]}
+    charts = data["learning"] + data["critic"] + data["drift"]
+    drawn = {s["metric"]: s for chart in charts for s in chart["series"]}
     assert {"reward/told", "reward/clean", "policy/entropy", "critic/explained_variance_clean"} <= set(drawn)
     for name, series in drawn.items():
         assert series["sentence"] == GLOSSARY[name].sentence
@@ -186,9 +188,10 @@ def test_place_bins_by_hand() -> None:
 
 
 def test_kinds_are_spread_and_steps_even() -> None:
-    kinds = [(True, False)] * 8 + [(False, False), (False, True)]
-    assert spread_kinds(kinds, 4) == [0, 1, 8, 9]
-    assert spread_kinds(kinds, 50) == list(range(10))
+    kinds = [(True, False, True)] * 8 + [(False, False, True), (False, True, True), (True, False, False)]
+    assert spread_kinds(kinds, 5) == [0, 1, 8, 9, 10]
+    assert spread_kinds(kinds, 2) == [9, 10]  # what was dropped and what was flipped come first
+    assert spread_kinds(kinds, 50) == list(range(11))
     assert shown_steps(range(1, 102), 6) == (1, 21, 41, 61, 81, 101)
     assert shown_steps((3, 4), 6) == (3, 4)
 
@@ -199,7 +202,7 @@ def test_thinning_averages_and_skips_what_is_missing() -> None:
 
 
 def test_few_long_answers_stay_small(run: RunFolder) -> None:
-    assert sum(len(rollout.tokens) for rollout in pick_rollouts(run)) <= 12_000
+    assert sum(len(rollout.tokens) for rollout in pick_rollouts(run).rollouts) <= TOKEN_BUDGET
 
 
 def test_two_decimals_have_no_minus_before_zero() -> None:

@@ -7,7 +7,8 @@ import pytest
 from synthetic_run import synthetic_run
 
 from critica.store.run_folder import RunFolder
-from critica.viewer.side_by_side import Table, leaves, shared_prompts, write_side_by_side
+from critica.viewer.page import Table
+from critica.viewer.side_by_side import leaves, shared_prompts, write_side_by_side
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def ours(objective: PolicyLoss, numbers: Numbers) -> tuple[float, torch.Tensor]:
     told = RewardBatch(
         ("r",), outcome, known, outcome + 1, torch.zeros(*mask.shape, 1, dtype=torch.float64), (0.0,), (1.0,)
     )
-    scores = TokenScores(leaf, numbers.proximal, torch.zeros_like(leaf), leaf.new_zeros(0, 0))
+    scores = TokenScores(leaf, numbers.proximal, torch.zeros_like(leaf))
     evidence = Evidence(ReferenceLogprobs("initial", numbers.reference))
     terms, _ = objective.terms(scores, batch, credit, evidence, told)
     masks = objective.masks(credit, told)

@@ -11,7 +11,7 @@ from critica.cli.output import show
 from critica.recipes.coercion import ConfigError
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "assets" / "new"
-Kind = Literal["critic", "reward", "environment", "advantage", "recipe"]
+Kind = Literal["critic", "reward", "environment", "advantage", "objective", "recipe"]
 
 
 @dataclass(frozen=True, kw_only=True)

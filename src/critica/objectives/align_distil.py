@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from critica.functional.distillation import LEAST_WEIGHT, contrastive_teacher, mixed_teacher, reverse_kl
-from critica.objectives.base import Objective, TokenScores
+from critica.objectives.base import Laws, Objective, TokenScores
 from critica.records.arrays import Advantages, Metric, RewardBatch, TokenBatch, scatter_sampled
 from critica.records.evidence import Evidence, ReferenceLogprobs, Views
 from critica.records.losses import LossTerm, TokenMean
@@ -25,8 +26,8 @@ class Distillation(Objective):
     w z_d + (1 - w) z_ref with one w = beta / `strength`, the exact optimum of RLHF whose token reward is
     beta log pi_d / pi_ref and whose KL costs `strength`. Credit says only which tokens are trained, never how.
     Use it where preferences are all there is and response-level rewards are too sparse; needs a critic that holds the
-    models (critic=preference_models). Not with long answers on little memory: three models, and logits of all of them
-    for each piece of the batch. beta / w reaches 1000 beta where the models agree: there it holds the policy to p_d.
+    models (critic=preference_models). Costs three models in memory, and a few tokens' logits of each at a time.
+    beta / w reaches 1000 beta where the models agree: there it holds the policy to p_d.
     Both laws are read at temperature 1. On-policy, as the tokens are the policy's own.
     """
 
@@ -45,7 +46,7 @@ class Distillation(Objective):
         return frozenset({Views, ReferenceLogprobs} if self.variant == "theorem" else {Views})
 
     @property
-    def needs_logits(self) -> bool:
+    def reads_laws(self) -> bool:
         return True
 
     def masks(self, credit: Advantages, told: RewardBatch) -> Mapping[str, Bool[Tensor, "N T"]]:
@@ -55,21 +56,32 @@ class Distillation(Objective):
     def terms(
         self, scores: TokenScores, batch: TokenBatch, credit: Advantages, evidence: Evidence, told: RewardBatch
     ) -> tuple[tuple[LossTerm, ...], tuple[Metric, ...]]:
-        loss, divergence = self.losses(scores.logits, evidence[Views], batch.sampled_mask)
+        loss, divergence = self.losses(scores.laws, evidence[Views], batch.sampled_mask)
         grid = scatter_sampled(loss, batch.sampled_mask)
         count = float(batch.sampled_mask.sum())
         metrics = (Metric("policy/kl_teacher", float(divergence.detach().sum()), count),)
         return (LossTerm("distillation", grid, credit.mask, 1.0, TokenMean()),), metrics
 
     def losses(
-        self, logits: Float[Tensor, "S V"], teachers: Views, mask: Bool[Tensor, "N T"]
+        self, laws: Laws, teachers: Views, mask: Bool[Tensor, "N T"]
     ) -> tuple[Float[Tensor, "S"], Float[Tensor, "S"]]:
         """The loss of each sampled token, and its divergence from the teacher before any weight."""
-        told = teachers[TEACHER].logits(mask)
-        if self.variant == "theorem":
-            wanted = mixed_teacher(told, teachers[INITIAL].logits(mask), self.beta / self.strength)
+        first, second = teachers[TEACHER], teachers[INITIAL if self.variant == "theorem" else ANTI]
+
+        def read(logits: Tensor, told: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.no_grad():
+                wanted, weight = self.teacher(first.head(told), second.head(other))
             divergence = reverse_kl(logits, wanted)
-            return self.strength * divergence, divergence
-        wanted, weight = contrastive_teacher(told, teachers[ANTI].logits(mask), self.slope)
-        divergence = reverse_kl(logits, wanted)
-        return self.beta / weight.clamp(min=LEAST_WEIGHT) * divergence, divergence
+            return weight * divergence, divergence
+
+        loss, divergence = laws.read(read, first.at(mask), second.at(mask))
+        return loss, divergence
+
+    def teacher(
+        self, told: Float[Tensor, "S V"], other: Float[Tensor, "S V"]
+    ) -> tuple[Float[Tensor, "S V"], Float[Tensor, "S"]]:
+        """Its logits, and what the divergence from them is multiplied by at each token."""
+        if self.variant == "theorem":
+            return mixed_teacher(told, other, self.beta / self.strength), told.new_full(told.shape[:1], self.strength)
+        wanted, weight = contrastive_teacher(told, other, self.slope)
+        return wanted, self.beta / weight.clamp(min=LEAST_WEIGHT)

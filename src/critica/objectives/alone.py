@@ -40,8 +40,8 @@ class Alone(Objective):
         return self.penalty.depths
 
     @property
-    def needs_logits(self) -> bool:
-        return self.penalty.needs_logits
+    def reads_laws(self) -> bool:
+        return self.penalty.reads_laws
 
     @property
     def needs_entropy_gradient(self) -> bool:

@@ -61,15 +61,13 @@ def no_laws() -> Laws:
 class TokenScores:
     """The sampled tokens under the weights being trained (with gradient) and at the center of the trust region.
 
-    `logits` are those that each sampled token was drawn from, before temperature, row-major; empty unless the
-    objective says `needs_logits`. `inner` has one entry for each of its `depths`.
+    `inner` has one entry for each of the objective's `depths`.
     `laws` are there for every objective that sees its rows piece by piece, and cost nothing unless they are read.
     """
 
     policy_logprobs: Float[Tensor, "N T"]
     proximal_logprobs: Float[Tensor, "N T"]
     entropies: Float[Tensor, "N T"]
-    logits: Float[Tensor, "S V"]
     inner: Mapping[float, InnerStates] = field(default_factory=dict)
     laws: Laws = field(default_factory=no_laws)
 
@@ -106,7 +104,7 @@ class Objective(ABC):
         return False
 
     @property
-    def needs_logits(self) -> bool:
+    def reads_laws(self) -> bool:
         """Whether a term reads the whole next-token law, not the sampled token's log-probability alone."""
         return False
 
@@ -146,7 +144,7 @@ class Penalty(ABC):
         return ()
 
     @property
-    def needs_logits(self) -> bool:
+    def reads_laws(self) -> bool:
         return False
 
     @property

@@ -61,9 +61,9 @@ class PolicyLoss(Objective):
         return tuple(dict.fromkeys(depth for penalty in self.penalties for depth in penalty.depths))
 
     @property
-    def needs_logits(self) -> bool:
+    def reads_laws(self) -> bool:
         """Whether any penalty reads whole laws."""
-        return any(penalty.needs_logits for penalty in self.penalties)
+        return any(penalty.reads_laws for penalty in self.penalties)
 
     @property
     def needs_entropy_gradient(self) -> bool:

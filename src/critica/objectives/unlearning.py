@@ -9,7 +9,7 @@ from torch import Tensor
 
 from critica.functional.ratios import leveled, log_ratio
 from critica.functional.unlearning import unlearning_losses
-from critica.objectives.base import Objective, TokenScores
+from critica.objectives.base import Laws, Objective, TokenScores
 from critica.objectives.mismatch import Provenance, weighed
 from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.surrogates import ClippedRatio
@@ -33,8 +33,8 @@ class Unlearning(Objective):
     by min(1, (1 - p) / p): the push is |A| min(p, 1 - p), the policy gradient's own above p = 1/2, and fades below.
 
     Use it where negative samples destabilize a run (many updates a batch, mostly wrong answers). Not where a gradient
-    of the return must be unbiased: below p = 1/2 bad tokens are pushed less than they deserve. Costs the logits of a
-    piece of the batch, kept a second time for backward.
+    of the return must be unbiased: below p = 1/2 bad tokens are pushed less than they deserve. Costs the
+    product with the head once more for tokens of negative credit.
 
     Source: CE-U (arXiv 2503.01224), there for unlearning texts (`spare_sure` off, no `low`); the rest is our choice.
     """
@@ -67,7 +67,7 @@ class Unlearning(Objective):
         return self.positive.needs_entropy_gradient
 
     @property
-    def needs_logits(self) -> bool:
+    def reads_laws(self) -> bool:
         return True
 
     def masks(self, credit: Advantages, told: RewardBatch) -> Mapping[str, Bool[Tensor, "N T"]]:
@@ -91,10 +91,14 @@ class Unlearning(Objective):
         self, scores: TokenScores, batch: TokenBatch, credit: Advantages, bad: Bool[Tensor, "N T"]
     ) -> tuple[Float[Tensor, "N T"], float]:
         """|A| CE inside the trust region, weighed for the mismatch; and the sum of p over these tokens."""
+
+        def read(logits: Tensor, heat: Tensor, tokens: Tensor) -> tuple[Tensor]:
+            divisor = torch.where(heat == 0, torch.ones_like(heat), heat).to(logits.dtype)
+            return (unlearning_losses(logits / divisor[:, None], tokens),)
+
         chosen = bad[batch.sampled_mask]
-        heat = batch.temperature[bad]
-        heat = torch.where(heat == 0, torch.ones_like(heat), heat).to(scores.logits.dtype)
-        losses = unlearning_losses(scores.logits[chosen] / heat[:, None], batch.token_ids[bad])
+        laws = Laws(scores.laws.states[chosen], scores.laws.head)
+        (losses,) = laws.read(read, batch.temperature[bad], batch.token_ids[bad])
         flat = losses.new_zeros(len(chosen)).masked_scatter(chosen, losses)
         center = scores.proximal_logprobs if self.positive.center == "proximal" else batch.behavior_logprobs
         ratio = leveled(log_ratio(scores.policy_logprobs.detach(), center), credit.mask, self.positive.level).exp()

@@ -35,15 +35,18 @@ def frozen_twin(model: nn.Module) -> nn.Module:
 
 
 def adapted_body(model: nn.Module, lora: Lora) -> nn.Module:
-    """Fresh adapters on the body of this model, head left out: over the same base if it has adapters, else a copy.
+    """Fresh adapters on the body of this model, head left out, over the very same base and without its own adapters.
 
-    A base that is trained itself cannot be shared: it would move below the new adapters.
+    Raises ValueError for a model without adapters: its weights are trained, and would move below the new ones.
     """
-    shared = {id(weight): weight for weight in base_weights(model)} if holds_adapters(model) else {}
-    made = copy.deepcopy(model, shared)
-    if holds_adapters(made):
-        made = made.unload()  # type: ignore[operator]
-    return with_new_adapters(made.base_model.requires_grad_(False), lora, "FEATURE_EXTRACTION")  # type: ignore[union-attr,operator]
+    if not holds_adapters(model):
+        raise ValueError(
+            "critic.body=lora stands on weights that nobody trains, and this policy trains all of its own: set"
+            " policy.lora.rank=16, or critic.body=own"
+        )
+    twin = copy.deepcopy(model, {id(weight): weight for weight in base_weights(model)})
+    body = twin.unload().base_model.requires_grad_(False)  # type: ignore[operator,union-attr]
+    return with_new_adapters(body, lora, "FEATURE_EXTRACTION")  # type: ignore[arg-type]
 
 
 def with_new_adapters(model: nn.Module, lora: Lora, task: str = "CAUSAL_LM") -> nn.Module:

@@ -40,7 +40,7 @@ class LanguageBackbone(nn.Module):
 
     @classmethod
     def adapted(cls, policy: TrainablePolicy, lora: Lora) -> Self:
-        """Fresh adapters on the policy's body; the base below is the policy's own if it trains adapters too."""
+        """Fresh adapters on the base below the policy's own ones, which it shares. Raises ValueError without any."""
         mode = policy.mode if isinstance(policy, HasBodyMode) else PLAIN
         return cls(adapted_body(policy.model, lora), mode)
 

@@ -62,6 +62,7 @@ class LanguagePolicy:
         device: str = "auto",
         dtype: str = "float32",
         mode: BodyMode = PLAIN,
+        system: str = "",
     ) -> Self:
         """Open `pico`, a folder, or a hub name; with `lora.rank` above 0 only fresh adapters are trained.
 
@@ -76,13 +77,15 @@ class LanguagePolicy:
             model = open_model(place, dtype)
             if lora is not None and lora.rank > 0:
                 model = with_new_adapters(model, lora)
-        return cls(model.to(found), tokenizer, lora, mode)
+        made = cls(model.to(found), tokenizer, lora, mode)
+        made.system = system
+        return made
 
     @classmethod
     def of(cls, part: LocalPolicy) -> Self:
         """The policy to be trained by these settings. Raises PolicyLoadError, also for a device that is not here."""
         mode = mode_of(part, resolve_device(part.device))
-        return cls.load(part.path, part.lora, part.device, part.dtype, mode)
+        return cls.load(part.path, part.lora, part.device, part.dtype, mode, part.system)
 
     @property
     def end_ids(self) -> tuple[int, ...]:

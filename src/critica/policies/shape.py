@@ -34,19 +34,16 @@ class ModelShape:
         """The body, and an untied head if there is one."""
         return self.body_parameters + (0 if self.tied else self.vocabulary * self.width)
 
-    def activation_bytes(self, tokens: int, longest: int, whole_laws: bool = False) -> float:
+    def activation_bytes(self, tokens: int, longest: int) -> float:
         """fp32 activations kept for the backward pass of one micro-batch, attention scores and logits included."""
         per_layer = 6 * self.width + 3 * self.intermediate + 4 * self.heads * self.head_width
         scores = 2 * self.heads * longest
-        return 4.0 * tokens * self.layers * (per_layer + scores) + self.head_bytes(tokens, whole_laws)
+        return 4.0 * tokens * self.layers * (per_layer + scores) + self.head_bytes(tokens)
 
-    def head_bytes(self, tokens: int, whole_laws: bool = False) -> float:
-        """fp32 logits and what is made of them: of two chunks, where chunks pay, and the embedding's second gradient.
-
-        `whole_laws`: a part reads all logits of a micro-batch at once.
-        """
+    def head_bytes(self, tokens: int) -> float:
+        """fp32 logits and what is made of them: two chunks, where chunks pay, and the embedding's second gradient."""
         whole = 3 * tokens * self.vocabulary
-        if whole_laws or not pays(tokens, self.vocabulary):
+        if not pays(tokens, self.vocabulary):
             return 4.0 * whole
         return 4.0 * (2 * tokens_at_once(self.vocabulary) + self.width) * self.vocabulary
 

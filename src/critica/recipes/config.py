@@ -7,6 +7,7 @@ valid only together may come in either order.
 
 import dataclasses
 import enum
+import functools
 import inspect
 import re
 import typing
@@ -104,8 +105,7 @@ def apply_set(recipe: Any, setting: str, catalogue: Catalogue) -> Any:
 def _write(value: Any, annotation: Any, catalogue: Catalogue, path: str) -> Any:
     if _is_part(value):
         hints = _hints(type(value))
-        listed = any(type(value) in parts.values() for parts in catalogue.values())
-        plain = annotation is type(value) and not listed
+        plain = annotation is type(value) and type(value) not in _listed(Same(catalogue))
         table = {} if plain else {"use": _name_of(type(value), annotation, catalogue, path)}
         for name in hints:
             table[name] = _write(getattr(value, name), hints[name], catalogue, _join(path, name))
@@ -146,17 +146,43 @@ def _name_of(part: type, annotation: Any, catalogue: Catalogue, path: str) -> st
 # Which classes may stand at a place.
 
 
-def _choices(annotation: Any, path: str, catalogue: Catalogue) -> dict[str, type]:
+class Same:
+    """A key that stands for one object and no equal one: `int | None` equals `None | int`, but is told otherwise."""
+
+    __slots__ = ("it",)
+
+    def __init__(self, it: Any) -> None:
+        self.it = it
+
+    def __hash__(self) -> int:
+        return id(self.it)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.it is other.it
+
+
+@functools.lru_cache(maxsize=64)
+def _listed(catalogue: Same) -> frozenset[type]:
+    return frozenset(part for parts in catalogue.it.values() for part in parts.values())
+
+
+def _choices(annotation: Any, path: str, catalogue: Catalogue) -> Mapping[str, type]:
     """Name -> class for every part that fits the annotation; the kind nearest to the path wins a shared name."""
-    found: dict[str, type] = {}
     kinds = [
         kind
         for name in reversed(path.split("."))
         for kind in (name, name.removesuffix("s"))
         if kind in catalogue
     ]
+    return _fitting(Same(annotation), tuple(kinds), Same(catalogue))
+
+
+@functools.lru_cache(maxsize=2**14)  # hundreds of classes are asked about, at a few hundred places
+def _fitting(annotation: Same, kinds: tuple[str, ...], named: Same) -> Mapping[str, type]:
+    found: dict[str, type] = {}
+    catalogue: Catalogue = named.it
     ordered = dict.fromkeys([*kinds, *catalogue])
-    for leaf in leaves(annotation):
+    for leaf in leaves(annotation.it):
         if not isinstance(leaf, type) or leaf in PLAIN or get_origin(leaf) is not None:
             continue
         protocol = bool(leaf.__dict__.get("_is_protocol"))
@@ -167,7 +193,7 @@ def _choices(annotation: Any, path: str, catalogue: Catalogue) -> dict[str, type
         concrete = dataclasses.is_dataclass(leaf) and not inspect.isabstract(leaf)
         if concrete and leaf not in found.values():
             found.setdefault(_snake(leaf.__name__), leaf)
-    return found
+    return MappingProxyType(found)
 
 
 def _resolve(name: str, annotation: Any, path: str, reader: Reader) -> type:
@@ -299,7 +325,7 @@ def _read_text(text: str, annotation: Any, current: Any, path: str, reader: Read
 
 def _draft(value: Any) -> Any:
     if _is_part(value):
-        unsaved = {item.name: getattr(value, item.name) for item in dataclasses.fields(value) if not _saved(item)}
+        unsaved = {name: getattr(value, name) for name in _unsaved(type(value))}
         return Draft(type(value), unsaved | {name: _draft(getattr(value, name)) for name in _hints(type(value))})
     if isinstance(value, tuple):
         return tuple(_draft(item) for item in value)
@@ -318,7 +344,9 @@ def _build(draft: Any, path: str) -> Any:
         return draft
     values = {name: _build(value, _join(path, name)) for name, value in draft.values.items()}
     missing = [
-        f.name for f in _fields(draft.part) if f.name not in values and _default(f) is dataclasses.MISSING
+        f.name
+        for f in _fields(draft.part)
+        if f.name not in values and f.default is dataclasses.MISSING is f.default_factory
     ]
     if missing:
         where = f"{path}: " if path else ""
@@ -353,8 +381,14 @@ def _is_part(value: Any) -> bool:
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
-def _fields(part: type) -> list[dataclasses.Field]:
-    return [item for item in dataclasses.fields(part) if item.init and _saved(item)]
+@functools.cache
+def _fields(part: type) -> tuple[dataclasses.Field, ...]:
+    return tuple(item for item in dataclasses.fields(part) if item.init and _saved(item))
+
+
+@functools.cache
+def _unsaved(part: type) -> tuple[str, ...]:
+    return tuple(item.name for item in dataclasses.fields(part) if not _saved(item))
 
 
 def _saved(item: dataclasses.Field) -> bool:
@@ -362,10 +396,11 @@ def _saved(item: dataclasses.Field) -> bool:
     return bool(item.metadata.get("saved", True))
 
 
-def _hints(part: type) -> dict[str, Any]:
+@functools.cache
+def _hints(part: type) -> Mapping[str, Any]:
     """Field name -> annotation, in the order of the fields."""
     hints = typing.get_type_hints(part)
-    return {item.name: hints[item.name] for item in _fields(part)}
+    return MappingProxyType({item.name: hints[item.name] for item in _fields(part)})
 
 
 def _element(annotation: Any, container: type, index: int) -> Any:

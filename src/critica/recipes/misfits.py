@@ -90,7 +90,7 @@ def refuse_whole_laws(recipe: "Recipe") -> None:
     if not recipe.sampling.limits(1).truncates:
         return
     said = f"sampling leaves tokens out (top_p={sampling.top_p:g}, top_k={sampling.top_k}, min_p={sampling.min_p:g})"
-    if isinstance(recipe.learner.policy, Adam) and (objective.needs_logits or objective.views or objective.depths):
+    if isinstance(recipe.learner.policy, Adam) and (objective.reads_laws or objective.views or objective.depths):
         raise ValueError(
             f"{said}, and objective={type(objective).__name__} compares whole next-token laws: set sampling.top_p=1,"
             " top_k=0 and min_p=0, or take an objective on the sampled tokens (clipped ratio, cispo, gspo)"

@@ -82,10 +82,17 @@ def find_recipe(name: str, recipes: Mapping[str, Recipe], parts: Catalogue, belo
     tables = read_toml(path)
     base = tables.pop(BASE, None)
     try:
-        start = Recipe if base is None else find_recipe(str(base), recipes, parts, (*below, path.resolve()))
+        start = Recipe if base is None else find_recipe(beside(path, str(base)), recipes, parts, (*below, path.resolve()))
         return from_tables(tables, start, parts, path.parent, SPECS)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def beside(file: Path, base: str) -> str:
+    """What a file calls its base: a file next to it comes before one of this name in the working folder."""
+    name, colon, recipe = base.partition(".py:")
+    near = file.parent / (f"{name}.py" if colon else base)
+    return f"{near}:{recipe}" if colon and is_file(near) else str(near) if is_file(near) else base
 
 
 def change_recipe(recipe: Recipe, settings: Iterable[str], parts: Catalogue) -> Recipe:

@@ -48,9 +48,9 @@ def encode_rollouts(record: StepRecord) -> bytes:
 def rollout_table(record: StepRecord) -> "pa.Table":
     """One row a trajectory. List columns are aligned: entry t speaks about token t, prompt included, padding cut.
 
-    `value_mean` and `value_quantiles` are null where the critic says nothing. `reward_clean` is the truth, `reward_said`
-    what the source said, noise included, and `reward_told` what training saw after correction and placing; null where
-    they are unknown. `kept_ids` is there if sampling was truncated: the tokens that each sampled token was drawn among;
+    `value_mean` and `value_quantiles` are null where the critic says nothing. `reward_clean` is the truth,
+    `reward_said` what the source said, noise included, and `reward_told` what training saw after correction and
+    placing; null where they are unknown. `kept_ids` is there if sampling was truncated: the tokens that each sampled token was drawn among;
     empty for the whole vocabulary.
     """
     import pyarrow as pa

@@ -57,8 +57,10 @@ def open_target(target: str | Path, policy: str = "", environment: str = "", ste
     """
     kept = _find(Path(target), step)
     recipe = kept.recipe
-    chosen = _open_policy(policy, recipe) if policy else LanguagePolicy.load(kept.policy, recipe.policy.lora, "cpu")
-    if not policy:
+    if policy:
+        chosen = _open_policy(policy, recipe)
+    else:
+        chosen = LanguagePolicy.load(kept.policy, recipe.policy.lora, "cpu", system=recipe.policy.system)
         chosen.version = kept.policy_version
     config = parse_environment(environment) if environment else recipe.environment
     where = config.build(HELD_OUT_SEED)
@@ -99,7 +101,7 @@ def _open_policy(name: str, recipe: Recipe) -> LanguagePolicy:
     if not (path / "run.json").is_file():
         return LanguagePolicy.load(name, None, "cpu")
     store = RunFolder.open(path)
-    found = store.checkpoints.latest(allow_fallback=True)
+    found, made = store.checkpoints.latest(allow_fallback=True), recipe_of(store).policy
     policy = LanguagePolicy.load(str(found.path / "policy"), made.lora, "cpu", system=made.system)
     policy.version = found.step
     return policy

@@ -116,7 +116,7 @@ class GroupEstimator:
         values = critic.predict(batch, told, evidence)
         credit = self.recipe.advantage.estimate(batch, told, values, evidence)
         leaf = batch.behavior_logprobs.clone().requires_grad_()
-        scores = TokenScores(leaf, leaf.detach(), torch.zeros_like(leaf), leaf.new_zeros(0, 0))
+        scores = TokenScores(leaf, leaf.detach(), torch.zeros_like(leaf))
         terms, _ = self.objective.terms(scores, batch, credit, evidence, told)
         masks = self.objective.masks(credit, told)
         counts = [denominator(masks[term.name], term.reduction) for term in terms]

@@ -11,7 +11,6 @@ from torch import Tensor
 from critica.critics.base import Remembering, Reporting, Trainable, ValueCritic
 from critica.curricula.base import Stage
 from critica.functional.kept_laws import KeptLaws
-from critica.functional.logprobs import logprobs_and_entropies
 from critica.functional.random import torch_generator
 from critica.functional.reduce import denominator
 from critica.objectives.base import InnerStates, Laws, Objective, TokenScores
@@ -183,7 +182,7 @@ class Learner:
             proximal[which, :width] = scores.proximal_logprobs.to(logprobs.dtype)
             entropies[which, :width] = scores.entropies.to(logprobs.dtype)
         leaf = logprobs.requires_grad_()
-        losses = self._losses(TokenScores(leaf, proximal, entropies, leaf.new_zeros(0, 0)), whole, counts, reports)
+        losses = self._losses(TokenScores(leaf, proximal, entropies), whole, counts, reports)
         return torch.autograd.grad(torch.stack(losses).sum(), leaf)[0]
 
     def _critic_step(self, lesson: Lesson, rows: Tensor, critic: Trainable) -> list[Metric]:
@@ -234,16 +233,11 @@ class Learner:
     def _scores(self, part: Lesson, states: Tensor, inner: Inner = NOTHING_INNER) -> TokenScores:
         mask = part.batch.sampled_mask
         tokens, heat = part.batch.token_ids[mask], part.batch.temperature[mask]
-        if self.objective.needs_logits:
-            logits = self.policy.logits(states)
-            flat, entropy = logprobs_and_entropies(logits, tokens, heat)
-        else:
-            logits = states.new_zeros(0, 0)
-            kept = KeptLaws.of(part.batch, states.device)
-            flat, entropy = scores_of(self.policy, states, tokens, heat, into_grad=True, kept=kept)
+        kept = KeptLaws.of(part.batch, states.device)
+        flat, entropy = scores_of(self.policy, states, tokens, heat, into_grad=True, kept=kept)
         logprobs = scatter_sampled(flat, mask)
         entropies = scatter_sampled(entropy if self.objective.needs_entropy_gradient else entropy.detach(), mask)
         proximal = logprobs.detach()
         if ProximalLogprobs in part.evidence:
             proximal = part.evidence[ProximalLogprobs].logprobs
-        return TokenScores(logprobs, proximal, entropies, logits, inner, Laws(states, self.policy.logits))
+        return TokenScores(logprobs, proximal, entropies, inner, Laws(states, self.policy.logits))

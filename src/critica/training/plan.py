@@ -62,8 +62,7 @@ def plan(recipe: Recipe) -> Plan:
     gradients = isinstance(recipe.learner.policy, Adam) and recipe.curriculum.learns
     needs = (recipe.objective.needs if gradients else frozenset()) | recipe.placement.needs
     frozen = gradients and any(isinstance(spec, FrozenReference) for spec in recipe.objective.views)
-    adapts, lora = recipe.policy.lora.rank > 0, isinstance(body_of(recipe), LoraBody)
-    copies = 1 + (not adapts and (ReferenceLogprobs in needs or frozen)) + (lora and not adapts)  # adapters share a base
+    copies = 1 + (not recipe.policy.lora.rank and (ReferenceLogprobs in needs or frozen))  # adapters share their base
     moved = trained_parameters(recipe, shape)
     kept, update = (0, 3 * moved) if gradients else evolving(recipe, shape, moved)
     tokens = min(recipe.learner.tokens_per_microbatch, rows * (answer + shape.typical_prompt_tokens))
@@ -86,7 +85,7 @@ def plan(recipe: Recipe) -> Plan:
         sampled_tokens_at_most=rows * answer * recipe.protocol.longest * recipe.steps,
         weights_mib=4 * (shape.parameters * copies + kept + body) / MIB,
         optimizer_mib=4 * (update + 3 * body) / MIB,
-        activations_mib=(reads * shape.activation_bytes(tokens, longest, recipe.objective.needs_logits)
+        activations_mib=(reads * shape.activation_bytes(tokens, longest)
                          + law_bytes(recipe, rows * longest)
                          + view_bytes(recipe, rows * answer, shape.width)) / MIB,
         cache_mib=shape.cache_bytes(at_once(recipe), longest) / MIB,

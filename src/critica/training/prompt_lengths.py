@@ -8,6 +8,7 @@ import torch
 
 from critica.environments.base import Environment
 from critica.environments.splits import Split
+from critica.policies.base import Conversing, Policy
 from critica.policies.language_model import LanguagePolicy
 from critica.policies.loading import open_tokenizer
 from critica.policies.locate import resolve
@@ -76,11 +77,11 @@ def prompt_lengths(
     )  # fmt: skip
 
 
-def measured_lengths(recipe: Recipe, environment: Environment, policy: LanguagePolicy) -> PromptLengths | None:
+def measured_lengths(recipe: Recipe, environment: Environment, policy: Policy) -> PromptLengths | None:
     """Those of a finite source, before a run; None for an endless one. Raises `PromptsTooLong`."""
     environment.fit(policy.encode)
     splits = FINITE if recipe.held_out.prompts else FINITE[:1]
-    if environment.size("train") is None:
+    if environment.size("train") is None or not isinstance(policy, Conversing):
         return None
     answer = recipe.sampling.max_new_tokens or environment.max_new_tokens
     found = prompt_lengths(environment, policy.encode, policy.context_length - answer, splits)

@@ -1,4 +1,4 @@
-"""What changed between runs, in numbers: metrics of the last steps, task sources, prompts that one gets and another not."""
+"""What changed between runs, in numbers: metrics of the last steps, task sources, prompts."""
 
 import math
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def change_sentence(names: Sequence[str], lines: Lines, reports: Reports, settin
         said.append("clean reward at the end: " + _each(names, [number(value) for value in clean]))
     for how, last in _last_by_way(reports):
         said.append(f"held-out accuracy {how}: " + _each(names, [percent(one.accuracy.estimate) for one in last]))
-    return ". ".join(said) + "."
+    return "; ".join(said) + "."
 
 
 def metrics_table(names: Sequence[str], lines: Lines, charts: Sequence[Chart]) -> Table:

@@ -101,7 +101,8 @@ def _rows(report: CriticReport) -> str:
             f"<td>{escape(told.unit)}</td><td class='note'>{escape(told.sentence)}</td></tr>"
         )
     return (
-        f"<div class='scroll card' tabindex='0' role='region' aria-label='every reading'><table><tr><th>reading</th>{head}<th class='n'>perfect</th><th>unit</th>"
+        f"<div class='scroll card' tabindex='0' role='region' aria-label='every reading'><table><tr>"
+        f"<th>reading</th>{head}<th class='n'>perfect</th><th>unit</th>"
         f"<th>what it is</th></tr>{''.join(body)}</table></div>"
     )
 

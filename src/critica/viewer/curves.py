@@ -130,7 +130,9 @@ def draw_clock(lines: Sequence[StepMetrics], timing: Sequence[StepMetrics], stri
     stages = {stage for one in spent for stage in one}
     largest = sorted(stages, key=lambda stage: -math.fsum(one.get(stage, 0.0) for one in spent))[:2]
     whole = [math.fsum(one.values()) if one else math.nan for one in spent]
-    speed = [line.get("tokens/sampled") / total if total else math.nan for line, total in zip(lines, whole, strict=True)]
+    speed = [
+        line.get("tokens/sampled") / total if total else math.nan for line, total in zip(lines, whole, strict=True)
+    ]
     seconds = [DrawnSeries("timing.jsonl", "whole step", "s", "All stages of the step.", thin(whole, stride))]
     for stage in largest:
         values = [one.get(stage, math.nan) for one in spent]

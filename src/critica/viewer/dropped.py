@@ -9,6 +9,12 @@ from critica.store.audit import short_reason
 from critica.store.run_folder import RunFolder
 
 NAMED = 20  # samples named for one reason: the latest
+MEANING = {  # of the loop's own reasons
+    "zero_variance": "all answers to the prompt were told the same, so none is better than another",
+    "critic_warmup": "the critic learns alone in these steps",
+    "no_baseline": "no other answer to the prompt has an outcome to compare with",
+    "no_outcome": "no answer to the prompt has an outcome",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ def dropped_sentence(rows: Iterable[LedgerRow]) -> str:
         return "No sample is in the books yet."
     if not lost:
         return f"None: all {total:,} samples were trained on."
-    said = "; ".join(f"{row.samples:,} {row.state} ({row.reason})" for row in lost[:3])
+    said = "; ".join(f"{row.samples:,} {row.state} ({MEANING.get(row.reason, row.reason)})" for row in lost[:3])
     more = f"; and {len(lost) - 3} reasons more" if len(lost) > 3 else ""
     count = sum(row.samples for row in lost)
     return f"{count:,} of {total:,} ({100 * count / total:.1f}%): {said}{more}."

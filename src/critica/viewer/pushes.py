@@ -1,4 +1,4 @@
-"""What noise did to credit: which answers were pushed the wrong way, of those told the truth and of those told a lie."""
+"""What noise did to credit: which answers were pushed the wrong way, among those told the truth and the others."""
 
 import math
 from collections.abc import Iterable

@@ -66,7 +66,9 @@ def surprise_answer(story: Story) -> str:
     found = story.surprises
     if found.inside:
         top = found.inside[0]
-        word = f"most at “{_plain(found.words[0].token)}” ({found.words[0].size:.2f} each time); " if found.words else ""
+        word = (
+            f"most at “{_plain(found.words[0].token)}” ({found.words[0].size:.2f} each time); " if found.words else ""
+        )
         return (
             f"{found.typical:.2f} a token on average, {word}the largest change is {top.change:+.2f} at "
             f"“{_plain(top.token)}” in step {top.step}."
@@ -75,7 +77,9 @@ def surprise_answer(story: Story) -> str:
         return "Nowhere: nothing was expected."
     if found.ends:
         top = found.ends[0]
-        return f"Only at the ends: its value never moves inside an answer. Largest: {top.change:+.2f} in step {top.step}."
+        return (
+            f"Only at the ends: its value never moves inside an answer. Largest: {top.change:+.2f} in step {top.step}."
+        )
     return "No answer of the last steps has both a value and an outcome."
 
 
@@ -87,8 +91,8 @@ def credit_answer(story: Story) -> str:
     one = max(shown, key=lambda rollout: (rollout.step, abs(rollout.credit)))
     expected = "" if math.isnan(one.expected) else f", {number(one.expected, '.2f')} expected"
     return (
-        f"Open any of {len(story.answers.rollouts)}: told, expected, siblings, token by token. In step {one.step}: told "
-        f"{number(one.told, '.2f')}{expected}, credit {one.credit:+.2f}."
+        f"Open any of {len(story.answers.rollouts)}: told, expected, siblings, token by token. In step {one.step}: "
+        f"told {number(one.told, '.2f')}{expected}, credit {one.credit:+.2f}."
     )
 
 
@@ -114,7 +118,9 @@ def noise_answer(story: Story) -> str:
     pushed = ""
     if effect.whole.answers:
         pushed = f" {100 * effect.whole.wrong_way:.0f}% of trained answers were pushed the wrong way"
-        pushed += f" ({100 * effect.truthful.wrong_way:.0f}% of those told the truth)." if effect.truthful.answers else "."
+        pushed += (
+            f" ({100 * effect.truthful.wrong_way:.0f}% of those told the truth)." if effect.truthful.answers else "."
+        )
     return f"It changed {100 * flipped:.0f}% of the rewards.{pushed}"
 
 

@@ -39,9 +39,7 @@ def render_report(run: RunFolder) -> str:
         "STYLE": asset("base.css", "report.css"),
         "TITLE": escape(f"{manifest.recipe} on {manifest.environment or 'unnamed tasks'}"),
         "FACTS": _facts(run, lines),
-        "TILES": "".join(
-            sections.tile_card(item) for item in tiles(lines, story.timing, story.gains, story.reports)
-        ),
+        "TILES": "".join(sections.tile_card(item) for item in tiles(lines, story.timing, story.gains, story.reports)),
         "QUESTIONS": sections.questions_list(questions),
         "EVALUATIONS": sections.evaluations(story.reports, story.gains),
         "SMOOTHING": _smoothing(len(lines)),

@@ -35,7 +35,7 @@ class ShownToken:
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
-    """Another answer to the same prompt: `expected` is the value before its first token, `credit` its mean advantage."""
+    """An answer to the same prompt: `expected` is the value before its first token, `credit` its mean advantage."""
 
     trajectory_id: str
     told: float

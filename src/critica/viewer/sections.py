@@ -9,7 +9,7 @@ from critica.records.outcome import Difference, NamedReport
 from critica.store.run_folder import StepMetrics
 from critica.viewer.contest import Contest
 from critica.viewer.drift import Sign
-from critica.viewer.dropped import LedgerRow
+from critica.viewer.dropped import MEANING, LedgerRow
 from critica.viewer.page import bar, clock, number, percent, table
 from critica.viewer.pushes import NoiseEffect
 from critica.viewer.questions import Question
@@ -54,7 +54,9 @@ def evaluations(reports: Sequence[NamedReport], differences: Sequence[Difference
     said = " · ".join(escape(str(gain)) for gain in differences)
     title = "<h2>Held-out accuracy</h2><p>Exact match on prompts that neither warm start nor training saw"
     gain = f"; paired gain: {said}" if said else ""
-    return f"<section id='held-out'>{title}{gain}.</p>{table(head, rows, numbers_from=2)}{_by_source(reports)}</section>"
+    return (
+        f"<section id='held-out'>{title}{gain}.</p>{table(head, rows, numbers_from=2)}{_by_source(reports)}</section>"
+    )
 
 
 def _in_order(reports: Sequence[NamedReport]) -> list[NamedReport]:
@@ -147,8 +149,9 @@ def ledger_table(rows: Iterable[LedgerRow]) -> str:
             for one in row.named
         )
         which = f"<details><summary>the latest {len(row.named)}</summary>{named}</details>" if named else ""
+        meaning = f' <span class="note">{MEANING[row.reason]}</span>' if row.reason in MEANING else ""
         body.append(
-            (row.state, f"{escape(row.reason) or '–'}{which}", f"{row.samples:,}", f"{row.prompts:,}")
+            (row.state, f"{escape(row.reason) or '–'}{meaning}{which}", f"{row.samples:,}", f"{row.prompts:,}")
         )  # fmt: skip
     return table(("state", "reason", "samples", "prompts"), body, numbers_from=2, raw=(1,))
 

@@ -86,7 +86,9 @@ def charts_of(lines: Sequence[tuple[StepMetrics, ...]]) -> list[dict[str, Any]]:
             if any(run["steps"] for run in drawn):
                 told = definition(metric)
                 title = chart.title if len(chart.series) == 1 else f"{chart.title}: {label}"
-                found.append({"title": title, "metric": metric, "says": told.sentence, "unit": told.unit, "runs": drawn})
+                found.append(
+                    {"title": title, "metric": metric, "says": told.sentence, "unit": told.unit, "runs": drawn}
+                )
     return found
 
 

@@ -81,10 +81,7 @@ def sampled_changes(lines: Sequence[StepMetrics], first: Iterable[Row], last: It
     """By task source over the run's two ends, and over the prompts that both of these were asked."""
     begin, end = ends(lines)
     names = [name for name in dict.fromkeys(name for line in lines for name in line.values) if name.startswith(FAMILY)]
-    found = [
-        SampledChange(name.removeprefix(FAMILY), mean_of(begin, name), mean_of(end, name))
-        for name in names
-    ]
+    found = [SampledChange(name.removeprefix(FAMILY), mean_of(begin, name), mean_of(end, name)) for name in names]
     before, after = _by_task(first), _by_task(last)
     both = [name for name in before if name in after] if len(lines) > 1 else []
     if both:
@@ -97,7 +94,8 @@ def tasks_sentence(held_out: Sequence[HeldOutChange], sampled: Sequence[SampledC
     """Counts of held-out prompts if there are two evaluations; else the sources that moved most."""
     if held_out:
         said = [
-            f"{way.better} of {way.better + way.worse + way.same} held-out prompts better, {way.worse} worse ({way.how})"
+            f"{way.better} of {way.better + way.worse + way.same} held-out prompts better, "
+            f"{way.worse} worse ({way.how})"
             for way in held_out
         ]
         best = max((s for way in held_out for s in way.sources), key=lambda s: s[2] - s[1], default=None)

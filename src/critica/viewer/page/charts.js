@@ -38,4 +38,10 @@ function curve(home, chart) {
   };
   later(draw);
 }
+const ZERO = 1e-6; // what float arithmetic leaves of a difference that is none
+function curves(home, charts) {
+  const flat = charts.filter(c => c.series.every(s => s.values.every(v => Math.abs(v) < ZERO)));
+  charts.filter(c => !flat.includes(c)).forEach(chart => curve(home, chart));
+  if (flat.length) home.after($('p', 'note', `Zero all along, and not drawn: ${flat.map(c => c.title).join(', ')}.`));
+}
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => drawings.forEach(draw => draw()));

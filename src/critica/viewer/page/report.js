@@ -1,10 +1,5 @@
 // The report's charts.
-const ZERO = 1e-6; // what float arithmetic leaves of a difference that is none
-document.querySelectorAll('[data-charts]').forEach(home => {
-  const charts = data[home.dataset.charts] || [], flat = charts.filter(c => c.series.every(s => s.values.every(v => Math.abs(v) < ZERO)));
-  charts.filter(c => !flat.includes(c)).forEach(chart => curve(home, chart));
-  if (flat.length) home.after($('p', 'note', `Zero all along, and not drawn: ${flat.map(c => c.title).join(', ')}.`));
-});
+document.querySelectorAll('[data-charts]').forEach(home => curves(home, data[home.dataset.charts] || []));
 const homeOf = name => document.querySelector(`[data-charts=${name}]`);
 const picture = data.picture, span = picture.high - picture.low;
 if (picture.told.length) {
