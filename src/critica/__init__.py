@@ -25,6 +25,7 @@ _API = {
     "answers": "critica.training.answers",
     "RunFolder": "critica.store.run_folder",
     "write_report": "critica.viewer.report",
+    "export_policy": "critica.training.exporting",
 }
 
 __all__ = ["__version__", *_API]

@@ -29,6 +29,7 @@ PAGES = (
     "performance",
     "faq",
     "choosing_a_critic",
+    "models",
 )
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 

@@ -197,6 +197,7 @@ TEXT_OF = {
     "policy_loss": '{use="policy_loss", surrogate="policy_gradient"}',
     "regex": '{use="regex", pattern="a=(.*)", then={use="numeric", tolerance=0.5}}',
     "small": '{use="small", path="pico"}',
+    "length": "length:64:16",
     "constant": '{use="constant", tokens=64}',
     "paper": '{title="a", arxiv="b"}',
     "several": '{use="several", sources=["exact", {use="numeric", tolerance=0.5}], names=["a", "b"]}',

@@ -9,9 +9,9 @@ import torch
 from critica.cli.main import main
 from critica.policies.adapters import base_weights
 from critica.policies.backbone import LanguageBackbone
-from critica.policies.export import export_policy
 from critica.policies.language_model import LanguagePolicy, PolicyLoadError
 from critica.policies.part import Lora
+from critica.training.exporting import export_policy
 from policies.policies_fixtures import ragged_batch, small_tokenizer, tiny_model
 
 LORA = Lora(rank=3, alpha=6, target_modules=("q_proj", "v_proj", "down_proj"))

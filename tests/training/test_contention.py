@@ -14,6 +14,8 @@ def test_the_warning_names_the_way_out():
     assert contention_warning(1, 0.9, 2) == ""
     assert "--set threads=1" in contention_warning(2, 1.0, 2)
     assert "--set threads=5" in contention_warning(8, 2.5, 8)
+    alone = contention_warning(1, 2.1, 2)
+    assert "wants a thread:" in alone and alone.endswith("stop them, or wait") and "--set" not in alone
 
 
 def test_a_kernel_that_tells_nothing_is_no_reason_to_warn(tmp_path):

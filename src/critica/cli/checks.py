@@ -199,6 +199,19 @@ def check_numerics() -> Finding:
     return Finding("arithmetic", "good", fact)
 
 
+def check_accelerator() -> Finding:
+    """The device that policy.device=auto takes."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return Finding("accelerator", "good", "none that torch sees: policy.device=auto is the CPU")
+    free, total = torch.cuda.mem_get_info(0)
+    fact = f"{torch.cuda.get_device_name(0)}, {free / GIB:.1f} of {total / GIB:.1f} GiB free: policy.device=auto"
+    if torch.cuda.is_bf16_supported():
+        return Finding("accelerator", "good", f"{fact}, policy.precision=auto is bf16")
+    return Finding("accelerator", "warning", f"{fact}, without bf16", "set policy.precision=fp32")
+
+
 def check_kernels() -> Finding:
     """The compiled kernels: there and checked, or why torch's own operations do their work."""
     from critica.policies.kernels import kernels
@@ -217,4 +230,4 @@ def all_findings(folder: Path) -> tuple[Finding, ...]:
     )  # fmt: skip
     if any(finding.name in ("torch", "packages") and finding.state == "bad" for finding in findings):
         return findings
-    return (*findings, check_numerics(), check_kernels())
+    return (*findings, check_numerics(), check_kernels(), check_accelerator())

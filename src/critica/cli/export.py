@@ -1,7 +1,6 @@
 """`critica policy export`: a trained policy as a folder that transformers, peft and servers open."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -40,17 +39,14 @@ class ExportPolicy:
         """Write the folder whole, compare, and say how to open it."""
         if len(self.policy) != 1:
             raise ConfigError("name one policy: `critica policy export RUN --to DIR`.")
-        folder = Path(self.to)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(f"{folder} is not empty: name a new folder with --to.")
-        from critica.policies.export import Exported, export_policy
-        from critica.store.files import publish_folder
+        from critica.training.exporting import FolderTaken, export_policy
 
-        written: list[Exported] = []
-        publish_folder(folder, lambda new: written.append(export_policy(self.policy[0], new, self.merge, self.dtype)))
-        (made,) = written
+        try:
+            made = export_policy(self.policy[0], self.to, self.merge, self.dtype)
+        except FolderTaken as error:
+            raise ConfigError(str(error)) from error
         what = f"adapters on {made.base}" if made.adapters else f"whole weights in {made.dtype}"
-        show(f"{folder}: {what}, from {made.source}; logits agree to {made.largest_gap:.1g}")
+        show(f"{self.to}: {what}, from {made.source}; logits agree to {made.largest_gap:.1g}")
         library = "PeftModel.from_pretrained(base, …)" if made.adapters else "AutoModelForCausalLM.from_pretrained(…)"
-        say(f"open it with {library}, or go on from it: `critica train grpo --policy {folder}`")
+        say(f"open it with {library}, or go on from it: `critica train grpo --policy {self.to}`")
         return 0

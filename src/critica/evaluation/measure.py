@@ -196,7 +196,17 @@ def _length_metrics(batch: TokenBatch, clean: Float[Tensor, "N"]) -> list[Metric
         _mean("length/correct", lengths[known & (clean >= CORRECT)]),
         _mean("length/wrong", lengths[known & (clean < CORRECT)]),
         metric("length/limit_share", sum(stop == StopReason.TOKEN_LIMIT for stop in batch.stop), len(batch.stop)),
+        *_sampling(batch),
     ]
+
+
+def _sampling(batch: TokenBatch) -> list[Metric]:
+    """What stop strings and truncated sampling did, where there were any."""
+    stopped = sum(stop == StopReason.STOP_STRING for stop in batch.stop)
+    found = [metric("length/stop_share", stopped, len(batch.stop))] if stopped else []
+    counts = [kept.arrays()[0] for kept in batch.kept]
+    cut, drawn = (sum(int(part.sum()) for part in counts), sum(int((part > 0).sum()) for part in counts))
+    return [*found, metric("sampling/kept_tokens", cut, drawn)] if drawn else found
 
 
 def _ledger_metrics(ledger: Sequence[LedgerEntry]) -> list[Metric]:

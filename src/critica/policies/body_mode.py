@@ -52,6 +52,13 @@ def mode_of(part: LocalPolicy, device: torch.device) -> BodyMode:
     return BodyMode(automatic or part.precision == "bf16", part.checkpoint_layers, into_grad=True)
 
 
+def meant_device(part: LocalPolicy) -> torch.device:
+    """Where a policy of these settings would be, whether or not that device is here."""
+    if part.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(part.device)
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's weights are; the CPU for one that has none."""
     return next((weight.device for weight in model.parameters()), CPU)

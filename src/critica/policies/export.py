@@ -29,7 +29,7 @@ class Exported:
     largest_gap: float  # logits, on random tokens
 
 
-def export_policy(source: str, folder: Path, merge: bool = False, dtype: str = "") -> Exported:
+def write_policy(source: str, folder: Path, merge: bool = False, dtype: str = "") -> Exported:
     """Write the policy at `source` (a run, a folder, a name) into `folder`, and open it again to compare.
 
     Adapters stay adapters, as peft reads them, with their base by its absolute path or hub name; `merge` adds them into
@@ -45,11 +45,11 @@ def export_policy(source: str, folder: Path, merge: bool = False, dtype: str = "
         raise PolicyLoadError("adapters are exported as they are: say --merge for whole weights in another dtype")
     if dtype and dtype not in DTYPES:
         raise PolicyLoadError(f"there is no dtype {dtype!r}: write one of {', '.join(DTYPES)}")
+    ids = probe(int(base_model(policy.model).config.vocab_size))  # type: ignore[union-attr,arg-type]
+    ours = logits_of(policy.model, ids)
     model = policy.model.merge_and_unload() if merge else policy.model  # type: ignore[operator]
     if dtype:
         model = model.to(DTYPES[dtype])
-    ids = probe(int(base_model(model).config.vocab_size))  # type: ignore[union-attr,arg-type]
-    ours = logits_of(model, ids)
     policy.model = model
     policy.save(folder)
     kept = adapters and not merge

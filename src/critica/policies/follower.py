@@ -63,6 +63,7 @@ class Follower:
     @torch.inference_mode()
     def keep(self, rows: Int[Tensor, "kept"]) -> None:
         """Go on with these rows alone, in this order."""
+        rows = rows.to(self._slots.device)
         grid = self._decoding.keep(self._slots[rows].cpu().numpy(), self._at)
         self.states = self.states[rows]
         if isinstance(self._decoding, NativeDecoding):

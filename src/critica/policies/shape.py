@@ -34,18 +34,23 @@ class ModelShape:
         """The body, and an untied head if there is one."""
         return self.body_parameters + (0 if self.tied else self.vocabulary * self.width)
 
-    def activation_bytes(self, tokens: int, longest: int) -> float:
-        """fp32 activations kept for the backward pass of one micro-batch, attention scores and logits included."""
-        per_layer = 6 * self.width + 3 * self.intermediate + 4 * self.heads * self.head_width
-        scores = 2 * self.heads * longest
-        return 4.0 * tokens * self.layers * (per_layer + scores) + self.head_bytes(tokens)
+    def activation_bytes(self, tokens: int, longest: int, bf16: bool = False, checkpoint: bool = False) -> float:
+        """Activations kept for the backward pass of one micro-batch, attention scores and logits included.
+
+        `bf16`: what products read and write takes two bytes a number, not four; the residual stream and the norms stay
+        fp32. `checkpoint`: every layer's input, and the rest of one layer at a time.
+        """
+        products = 3 * self.intermediate + 4 * self.heads * self.head_width + 2 * self.heads * longest
+        layer = 4.0 * 6 * self.width + (2.0 if bf16 else 4.0) * products
+        body = 4.0 * self.width * self.layers + layer if checkpoint else layer * self.layers
+        return tokens * body + self.head_bytes(tokens)
 
     def head_bytes(self, tokens: int) -> float:
-        """fp32 logits and what is made of them: two chunks, where chunks pay, and the embedding's second gradient."""
+        """fp32 logits and what is made of them: two chunks, where chunks pay."""
         whole = 3 * tokens * self.vocabulary
         if not pays(tokens, self.vocabulary):
             return 4.0 * whole
-        return 4.0 * (2 * tokens_at_once(self.vocabulary) + self.width) * self.vocabulary
+        return 4.0 * 2 * tokens_at_once(self.vocabulary) * self.vocabulary
 
     def cache_bytes(self, rows: int, longest: int) -> float:
         """fp32 keys and values of a decoding batch."""

@@ -21,6 +21,11 @@ from critica.store.run_folder import RunFolder
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+def name_part(text: str) -> str:
+    """The text as a part of an evaluation's name: `_` for every sign that may not stand there."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
+
+
 def save_evaluation(run: Path | str, name: str, report: OutcomeReport) -> Path:
     """Write `evaluations/NAME.json`, replacing one of the same name. Names: letters, digits, dots, `-`, `_`."""
     if not _NAME.fullmatch(name):

@@ -50,8 +50,8 @@ def rollout_table(record: StepRecord) -> "pa.Table":
 
     `value_mean` and `value_quantiles` are null where the critic says nothing. `reward_clean` is the truth,
     `reward_said` what the source said, noise included, and `reward_told` what training saw after correction and
-    placing; null where they are unknown. `kept_ids` is there if sampling was truncated: the tokens that each sampled token was drawn among;
-    empty for the whole vocabulary.
+    placing; null where they are unknown. `kept_ids` is there if sampling was truncated: the tokens that each sampled
+    token was drawn among; empty for the whole vocabulary.
     """
     import pyarrow as pa
 

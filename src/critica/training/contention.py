@@ -33,8 +33,12 @@ def contention_warning(threads: int, busy: float, cores: int) -> str:
     if busy < BUSY or threads + busy <= cores:
         return ""
     fewer = max(1, int(cores - busy))
+    wants = f"{threads} threads" if threads > 1 else "a thread"
+    way_out = "stop them, or wait" if fewer >= threads else (
+        f"stop them, or start with --set threads={fewer} (threads are part of what makes two runs equal, so they are"
+        " never changed for you)"
+    )  # fmt: skip
     return (
-        f"warning: other processes keep {busy:.1f} of {cores} cores busy, and this run wants {threads} threads: it may"
-        f" be several times slower; stop them, or start with --set threads={fewer} (threads are part of what makes two"
-        " runs equal, so they are never changed for you)"
+        f"warning: other processes keep {busy:.1f} of {cores} cores busy, and this run wants {wants}: it may be several"
+        f" times slower; {way_out}"
     )

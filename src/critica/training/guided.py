@@ -8,7 +8,7 @@ from critica.evaluation.outcome import Hand, evaluate_policy
 from critica.policies.numerics import configure
 from critica.records.outcome import OutcomeReport
 from critica.rollout.guidance import LiveGuidance, ValueGuidance
-from critica.store.evaluations import save_evaluation
+from critica.store.evaluations import name_part, save_evaluation
 from critica.training.critic_target import CriticTarget, open_target
 from critica.training.held_out import EVALUATION_SEED
 
@@ -48,7 +48,7 @@ def evaluate_guided(
         opened.source.close()
     if (Path(target) / "run.json").is_file():
         label = "greedy" if temperature == 0 else f"temperature_{temperature:g}"
-        place = opened.environment.name.replace(":", "_").replace("+", "_")
+        place = name_part(opened.environment.name)
         save_evaluation(target, f"guided-{label}-eta_{part.eta:g}-{place}", guided)
     return GuidedReport(guided, alone, guidance.tally.divergence_per_answer, part)
 

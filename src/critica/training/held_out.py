@@ -10,7 +10,7 @@ from critica.policies.language_model import LanguagePolicy
 from critica.policies.numerics import configure
 from critica.recipes.base import Recipe
 from critica.records.outcome import OutcomeReport
-from critica.store.evaluations import save_evaluation
+from critica.store.evaluations import name_part, save_evaluation
 from critica.store.run_folder import RunFolder
 from critica.training.saved_recipe import recipe_of
 
@@ -66,5 +66,5 @@ def evaluate(
     report = evaluate_policy(policy, where, prompts, samples, temperature, seed, max_new_tokens=limit, stop=stop)
     if recipe is not None:
         label = "greedy" if temperature == 0 else f"temperature_{temperature:g}"
-        save_evaluation(target, f"last-{label}-{where.name.replace(':', '_').replace('+', '_')}", report)
+        save_evaluation(target, f"last-{label}-{name_part(where.name)}", report)
     return report

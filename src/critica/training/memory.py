@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import torch
+
+from critica.policies.body_mode import meant_device
 from critica.recipes.base import Recipe
 from critica.training.plan import MIB, plan
 
@@ -25,11 +28,16 @@ def available_mib(meminfo: Path = Path("/proc/meminfo"), limits: Path = Path("/s
     return free if most == "max" else min(free, (int(most) - int(used)) / MIB)
 
 
+def room_on(device: torch.device) -> float:
+    """Free memory in MiB where the models would be: the device's own, or this machine's."""
+    return torch.cuda.mem_get_info(device)[0] / MIB if device.type == "cuda" else available_mib()
+
+
 def refuse_too_large(recipe: Recipe, room_mib: float | None = None) -> None:
     """Raise `TooLarge`, with what to lower, if the estimate exceeds the room."""
     if room_mib is None:
         try:
-            room_mib = available_mib()
+            room_mib = room_on(meant_device(recipe.policy))
         except (OSError, StopIteration):
             return  # a system without /proc/meminfo: nothing is known, so nothing is refused
     planned = plan(recipe)
@@ -38,6 +46,7 @@ def refuse_too_large(recipe: Recipe, room_mib: float | None = None) -> None:
         return
     if planned.activations_mib >= planned.cache_mib:
         way = f"lower learner.tokens_per_microbatch (now {recipe.learner.tokens_per_microbatch})"
+        way += "" if recipe.policy.checkpoint_layers else " or set policy.checkpoint_layers=true"
     else:
         way = (
             f"lower sampling.prompts_per_step (now {recipe.sampling.prompts_per_step}) or the token limit"

@@ -10,6 +10,7 @@ from critica.curricula.growing import GrowingGroups
 from critica.objectives.policy_loss import PolicyLoss
 from critica.objectives.preference import PairLoss
 from critica.objectives.regression import GroupRegression
+from critica.policies.body_mode import meant_device, mode_of
 from critica.policies.shape import ModelShape, read_shape
 from critica.recipes.base import Recipe
 from critica.records.evidence import ReferenceLogprobs
@@ -71,6 +72,7 @@ def plan(recipe: Recipe) -> Plan:
     epochs = recipe.learner.critic_epochs * recipe.learner.replay.most
     passes = 2 if own and epochs * recipe.learner.updates_per_epoch == 1 else 1
     reads = passes * (gradients or body > 0 or bool(needs))
+    mode = mode_of(recipe.policy, meant_device(recipe.policy))
     return Plan(
         policy_parameters=shape.parameters,
         critic_parameters=body,
@@ -85,7 +87,7 @@ def plan(recipe: Recipe) -> Plan:
         sampled_tokens_at_most=rows * answer * recipe.protocol.longest * recipe.steps,
         weights_mib=4 * (shape.parameters * copies + kept + body) / MIB,
         optimizer_mib=4 * (update + 3 * body) / MIB,
-        activations_mib=(reads * shape.activation_bytes(tokens, longest)
+        activations_mib=(reads * shape.activation_bytes(tokens, longest, mode.bf16, mode.checkpoint)
                          + law_bytes(recipe, rows * longest)
                          + view_bytes(recipe, rows * answer, shape.width)) / MIB,
         cache_mib=shape.cache_bytes(at_once(recipe), longest) / MIB,
@@ -197,6 +199,15 @@ def without_gradients(recipe: Recipe) -> list[str]:
     ]
 
 
+def computing(recipe: Recipe) -> str:
+    """Where the models would be, and what they would compute in."""
+    device = meant_device(recipe.policy)
+    mode = mode_of(recipe.policy, device)
+    said = f"{device}, weights {recipe.policy.dtype}"
+    said += ", products of the body bf16 (autocast), heads and losses fp32" if mode.bf16 else ""
+    return said + (", activations of a layer made again in the backward pass" if mode.checkpoint else "")
+
+
 def spread_of(recipe: Recipe) -> str:
     """samples_per_prompt, and what a budget makes of it."""
     mean = recipe.sampling.samples_per_prompt
@@ -217,6 +228,7 @@ def describe(planned: Plan, recipe: Recipe, prompts: str = "") -> str:
     rows = [
         ("recipe", f"{recipe.name}: {recipe.paper.title}"),
         ("policy", f"{recipe.policy.path}, {planned.policy_parameters:,} parameters"),
+        ("device", computing(recipe)),
         ("critic", f"{type(recipe.critic).__name__}: {describe_cost(planned.critic_cost)}"),
         ("prompts_per_step", str(sampling.prompts_per_step)),
         ("samples_per_prompt", spread_of(recipe) + f"  ->  {planned.trajectories_per_step} trajectories"),

@@ -10,7 +10,7 @@ from critica.policies.base import Policy
 from critica.policies.numerics import configure
 from critica.policies.power_sampling import PowerSampler, PowerSampling
 from critica.records.outcome import OutcomeReport
-from critica.store.evaluations import save_evaluation
+from critica.store.evaluations import name_part, save_evaluation
 from critica.training.held_out import EVALUATION_SEED, HELD_OUT_SEED, load_target
 
 
@@ -54,6 +54,6 @@ def evaluate_power(
     alone, cooled = measured(policy, temperature), measured(policy, temperature / part.power)
     power, tally = measured(sampler, temperature), sampler.tally
     if recipe is not None:
-        place = where.name.replace(":", "_").replace("+", "_")
+        place = name_part(where.name)
         save_evaluation(target, f"power_{part.power:g}-temperature_{temperature:g}-{place}", power)
     return PowerReport(power, alone, cooled, tally.tokens / max(tally.answers, 1), tally.kept / max(tally.moves, 1))

@@ -11,7 +11,7 @@ from critica.policies.numerics import configure
 from critica.recipes.base import Recipe
 from critica.recipes.catalogue import RECIPES
 from critica.records.outcome import OutcomeReport
-from critica.store.evaluations import save_evaluation
+from critica.store.evaluations import name_part, save_evaluation
 from critica.store.run_folder import RunFolder
 from critica.training.assemble import assemble
 from critica.training.held_out import EVALUATION_SEED, HELD_OUT_SEED
@@ -61,7 +61,7 @@ def evaluate_scoped(
         assembly.close()
     if (Path(target) / "run.json").is_file():
         label = "greedy" if temperature == 0 else f"temperature_{temperature:g}"
-        place = where.name.replace(":", "_").replace("+", "_").replace("/", "_")
+        place = name_part(where.name)
         save_evaluation(target, f"test_time_{part.steps}-{label}-{place}", scoped)
     return ScopedReport(scoped, alone, learner.trained, part)
 

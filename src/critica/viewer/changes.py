@@ -20,7 +20,7 @@ Reports = Sequence[Sequence[NamedReport]]
 def change_sentence(names: Sequence[str], lines: Lines, reports: Reports, settings: Sequence[str]) -> str:
     """How many settings differ, and what came of it in clean reward and held-out accuracy."""
     told = ", ".join(settings[:NAMED]) + (f" and {len(settings) - NAMED} more" if len(settings) > NAMED else "")
-    said = [f"{len(settings)} settings differ: {told}" if settings else "No setting differs"]
+    said = [f"Settings that differ: {told}" if settings else "No setting differs"]
     clean = [mean_of(ends(one)[1], "reward/clean") for one in lines]
     if not any(map(math.isnan, clean)):
         said.append("clean reward at the end: " + _each(names, [number(value) for value in clean]))
@@ -47,11 +47,11 @@ def sources_table(names: Sequence[str], reports: Reports) -> Table:
     """Held-out accuracy by task source in each run's last evaluation, for each way of decoding that all have."""
     rows = []
     for how, last in _last_by_way(reports):
-        found = [{source.source: source for source in one.sources} for one in last]
+        found = [_by_source(one) for one in last]
         for source in sorted(set.intersection(*(set(one) for one in found))):
-            shares = [one[source].interval.estimate for one in found]
+            shares = [math.fsum(one[source]) / len(one[source]) for one in found]
             differences = [f"{100 * (share - shares[0]):+.1f}" for share in shares[1:]]
-            rows.append((source, how, str(found[0][source].prompts), *map(percent, shares), *differences))
+            rows.append((source, how, str(len(found[0][source])), *map(percent, shares), *differences))
     head = ("task source", "decoding", "prompts", *names, *(f"{name} − {names[0]}" for name in names[1:]))
     return Table("Which tasks differ", "By task source, in each run's last evaluation.", head, tuple(rows), 2)
 
@@ -71,6 +71,15 @@ def prompts_table(names: Sequence[str], reports: Reports) -> Table:
     says = f"{len(rows)} held-out prompts came out differently; {min(len(rows), PROMPTS_SHOWN)} of them, largest first."
     head = ("prompt", "source", "decoding", *names)
     return Table("Which prompts differ", says, head, tuple(row for _, row in rows[:PROMPTS_SHOWN]), 3)
+
+
+def _by_source(report: OutcomeReport) -> dict[str, list[float]]:
+    """Shares of right answers of the prompts of each task source that could be scored."""
+    found: dict[str, list[float]] = {}
+    for prompt in report.prompts:
+        if not math.isnan(prompt.share):
+            found.setdefault(prompt.source, []).append(prompt.share)
+    return found
 
 
 def _last_by_way(reports: Reports) -> list[tuple[str, list[OutcomeReport]]]:

@@ -2,7 +2,7 @@
 const key = (label, color, about, dashed) => keyOf(label, about, color, null, dashed);
 function chart(title, says, keys, draw) {
   const plot = frame(byId('charts'), title, says, keys);
-  later(() => { const [traces, extra] = draw(); Plotly.react(plot, traces, layout({ hovermode: 'closest', ...extra }), options); });
+  later(plot, () => { const [traces, extra] = draw(); Plotly.react(plot, traces, layout({ hovermode: 'closest', ...extra }), options); });
 }
 const span = data.high - data.low || 1, range = [data.low - .05 * span, data.high + .05 * span];
 const diagonal = ends => ({ x: ends, y: ends, mode: 'lines', line: { color: css('--faint'), dash: 'dash', width: 1.2 }, hoverinfo: 'skip' });
