@@ -23,6 +23,7 @@ PAGES = (
     "first_steps",
     "own_parts",
     "python",
+    "preferences",
     "coming_from",
     "noise",
     "reliability",
@@ -50,6 +51,12 @@ def desk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tasks.jsonl").write_text("".join(blocks("first_steps", "json")))
     pq.write_table(pa.table({"prompt": ["1+1="], "answer": ["2"]}), tmp_path / "train.parquet")
+    (tmp_path / "pairs.jsonl").write_text("".join(blocks("preferences", "json")))
+    (tmp_path / "answers.jsonl").write_text("".join(blocks("own_parts", "json")))
+    (tmp_path / "polite.py").write_text("def score(completions, **columns):\n    return [1.0 for _ in completions]\n")
+    (tmp_path / "sums").mkdir()
+    for name in ("train", "test"):
+        (tmp_path / "sums" / f"{name}.jsonl").write_text("".join(blocks("first_steps", "json")))
     for page in PAGES:
         for text in blocks(page, "python"):
             if (name := re.match(r"# (\w+\.py)\n", text)) is not None:

@@ -36,7 +36,8 @@ def test_a_base_in_the_working_folder_is_found_too_and_the_nearer_one_wins(files
 
 def test_a_recipe_in_a_python_file_beside_it_is_a_base(files):
     (files / "own.py").write_text(
-        "from dataclasses import replace\nfrom critica.recipes.catalogue import RECIPES\nMINE = replace(RECIPES['ppo'], steps=11)\n"
+        "from dataclasses import replace\n\nfrom critica.recipes.catalogue import RECIPES\n\n"
+        "MINE = replace(RECIPES['ppo'], steps=11)\n"
     )
     (files / "mine.toml").write_text('base = "own.py:MINE"\nseed = 5\n')
     mine = find_recipe(str(files / "mine.toml"), RECIPES, PARTS)

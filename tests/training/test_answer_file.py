@@ -5,11 +5,17 @@ import json
 import pytest
 import torch
 
+from critica.environments.files import TaskFile
 from critica.environments.rows import TaskFileProblem
 from critica.policies.language_model import LanguagePolicy
+from critica.recipes.base import Sampling
+from critica.rewards.unasked import Unasked
+from critica.rollout.given import Given
+from critica.store.run_folder import RunFolder
 from critica.training.answer_file import read_answers
 from critica.training.critic_data import NoRollouts, batch_of
 from critica.training.critic_fit import CannotFit, FitPlan, constant_error, fit_critic
+from critica.training.run import train
 
 
 @pytest.fixture
@@ -94,3 +100,37 @@ def test_a_critic_learns_to_tell_right_from_wrong_answers(tiny_folder, tmp_path)
 def test_without_a_run_the_critic_must_be_named(tiny_folder, tmp_path):
     with pytest.raises(CannotFit, match="--critic"):
         fit_critic(written(tmp_path, rows_of(9)), tmp_path / "critic", "", str(tiny_folder))
+
+
+def test_the_same_file_trains_a_policy_without_sampling(small, tmp_path):
+    """Each answer weighs what its reward says, and the policy comes to write the better one."""
+    file = tmp_path / "answers.jsonl"
+    rows = [
+        {"prompt": f"{a}+{b}=", "completion": text, "reward": reward}
+        for a in range(4) for b in range(6) for text, reward in ((str(a + b), 1.0), ("?", 0.25))
+    ]  # fmt: skip
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = small(
+        "sft", environment=TaskFile(str(file)), protocol=Given(("completion",), weight="reward"), reward=Unasked(),
+        sampling=Sampling(8, 1, 1.0, 6), steps=12,
+    )  # fmt: skip
+    train(recipe, tmp_path / "run")
+    folder = RunFolder.open(tmp_path / "run")
+    scores = {1.0: [], 0.25: []}
+    for step in (1, 2, 11, 12):
+        for row in folder.rollouts(step).to_pylist():
+            assert {"prompt": row["prompt"], "completion": row["text"], "reward": row["reward_told"]} in rows
+            written = [p for p, wrote in zip(row["behavior_logprobs"], row["sampled_mask"], strict=True) if wrote]
+            scores[row["reward_told"]].append((step, sum(written) / len(written)))
+    gained = {told: last_of(found) - first_of(found) for told, found in scores.items()}
+    assert gained[1.0] > 0.1
+
+
+def first_of(found):
+    early = [score for step, score in found if step <= 2]
+    return sum(early) / len(early)
+
+
+def last_of(found):
+    late = [score for step, score in found if step > 2]
+    return sum(late) / len(late)

@@ -32,6 +32,6 @@ STICKS_OUT = """(() => { const wide = [...document.querySelectorAll('main *, nav
 
 FOCUS = """(() => { const e = document.activeElement, s = getComputedStyle(e), b = e.getBoundingClientRect();
   return { id: e.id, tag: e.tagName, text: e.textContent.slice(0, 40), href: e.getAttribute('href'),
-    outline: s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2, seen: b.bottom > 0 && b.top < innerHeight }; })()"""
+    outline: s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2, seen: b.bottom > 0 && b.top < innerHeight }; })()"""  # noqa: E501
 
 IN_VIEW = "(() => {{ const b = document.querySelector({selector}).getBoundingClientRect(); return b.top < innerHeight && b.bottom > 0 && b.height > 0; }})()"  # noqa: E501

@@ -12,10 +12,12 @@ import pytest
 from browser import Browser, find_chromium
 from looks import CONTRAST, FOCUS, IN_VIEW, STICKS_OUT
 from synthetic_run import synthetic_run
+from test_critic_page import report as audit
 
 from critica.records.outcome import Interval, OutcomeReport, PromptOutcome
 from critica.store.evaluations import save_evaluation
 from critica.store.run_folder import RunFolder
+from critica.viewer.critic_page import write_critic_page
 from critica.viewer.report import write_report
 from critica.viewer.side_by_side import write_side_by_side
 
@@ -102,7 +104,7 @@ def test_nothing_complains_and_nothing_is_asked_for(opened: Browser) -> None:
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_text_can_be_read(page: Browser, dark: bool) -> None:
     page.look(dark=dark)
-    page.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    page.run("drawAll(); document.querySelectorAll('details').forEach(d => { d.open = true; })")
     for coloring in ("value", "change", "advantage", "logprob"):
         page.run(f"color('{coloring}'); select(3); new Promise(done => setTimeout(done, 50))")
         found = page.run(CONTRAST)
@@ -149,8 +151,8 @@ def test_where_is_it_surprised(page: Browser, run: RunFolder) -> None:
     stored = next(row for row in rows_of(run) if row["trajectory_id"] == best[2])
     assert page.run("all[open].trajectory_id") == best[2]
     assert page.run("document.querySelector('#text .on').textContent") == stored["tokens"][best[3]]
-    numbers = dict(page.run("[...document.querySelectorAll('#token tr')].map(r => [...r.children].map(c => c.innerText))"
-                            ".map(r => [r[0], r[1]])"))  # fmt: skip
+    lines = page.run("[...document.querySelectorAll('#token tr')].map(r => [...r.children].map(c => c.innerText))")
+    numbers = {line[0]: line[1] for line in lines}
     assert float(numbers["value"]) == pytest.approx(stored["value_mean"][best[3]], abs=6e-4)
     assert float(numbers["surprise"]) == pytest.approx(best[1], abs=1.1e-3)
     assert page.run("document.querySelector('#coloring [data-to=change]').getAttribute('aria-pressed')") == "true"
@@ -302,6 +304,18 @@ def test_runs_side_by_side(browser: Browser, run: RunFolder, tmp_path: Path) -> 
     assert "run 45.0%, other 15.0%" in said
     browser.click("a[href='#tasks']")
     assert ["legs", "at temperature 1", "10", "50.0%", "0.0%", "-50.0"] in cells(browser, "tasks")
+    assert_readable(browser)
+
+
+def test_a_critics_page(browser: Browser, tmp_path: Path) -> None:
+    browser.open(write_critic_page(audit(), tmp_path / "critic.html"))
+    browser.run("drawAll()")
+    assert browser.run("document.querySelectorAll('.plot:has(svg.main-svg)').length") == 6
+    assert_readable(browser)
+
+
+def assert_readable(browser: Browser) -> None:
+    """In both color schemes and on a phone, without a complaint."""
     for dark in (False, True):
         browser.look(dark=dark)
         assert browser.run(CONTRAST)["bad"] == []

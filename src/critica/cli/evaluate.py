@@ -264,6 +264,8 @@ def show_report(report: "OutcomeReport") -> None:
     """Accuracy, pass@k and each source, for people."""
     show(f"{report.environment}, {len(report.prompts)} held-out prompts, {report.how}")
     show(f"accuracy  {report.accuracy}")
+    if report.reward is not None:
+        show(f"{report.rewarded_by}  {report.reward}  (the run's own reward, mean)")
     for item in report.pass_at_k:
         show(f"pass@{item.k}  {item.interval}  ({item.prompts} prompts)")
     for source in report.sources:

@@ -31,6 +31,7 @@ def _accuracy(report: Any) -> dict[str, Any]:
         "accuracy": interval.estimate,
         "low": interval.low,
         "high": interval.high,
+        **({"reward": report.reward.estimate} if report.reward is not None else {}),
     }
 
 
@@ -58,5 +59,7 @@ def before_and_after(result: "TrainResult") -> str:
     for before, after in zip(result.before, result.after, strict=True):
         gain = difference(before, after, ("before", "after"))
         rows.append((before.how, str(before.accuracy), str(after.accuracy), str(gain).removesuffix(gain.how).rstrip()))
+        if before.reward is not None and after.reward is not None:
+            rows.append((f"reward, {before.how}", str(before.reward), str(after.reward), ""))
     prompts = len(result.before[0].prompts)
     return f"{table(rows)}\n{prompts:,} held-out prompts, [95% intervals], exact match"

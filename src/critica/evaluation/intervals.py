@@ -26,6 +26,12 @@ def share_interval(shares: Sequence[float], seed: int = 0) -> Interval:
     return named(bootstrap_interval(values, seed=seed), "bootstrap over prompts")
 
 
+def mean_interval_over(values: Sequence[float | None], seed: int = 0) -> Interval | None:
+    """The mean of one number per prompt, bootstrapped over prompts; those without a number are left out."""
+    known = [value for value in values if value is not None]
+    return named(bootstrap_interval(known, seed=seed), "bootstrap over prompts") if known else None
+
+
 def difference(before: OutcomeReport, after: OutcomeReport, names: tuple[str, str], seed: int = 0) -> Difference:
     """`after - before` on the prompts that both scored, bootstrapped over prompts in pairs."""
     pairs = shared_prompts(before, after)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from critica.environments.base import Environment
-from critica.evaluation.intervals import share_interval
+from critica.evaluation.intervals import mean_interval_over, share_interval
 from critica.functional.statistics import pass_at_k
 from critica.policies.base import DecodeHand, Policy, Sample, SampleLimits, SampleRequest
 from critica.records.outcome import OutcomeReport, PassAtK, PromptOutcome, SourceAccuracy
+from critica.records.supervision import Scored
 from critica.records.words import StopReason, Task
+from critica.rewards.base import RewardSource, ScoreRequest
 from critica.rollout.samples import answer_text
 
 Score = Callable[[Task, str], float | None]
@@ -31,14 +33,16 @@ def evaluate_policy(
     prompts_per_batch: int = 64,
     hand: Hand | None = None,
     stop: tuple[str, ...] = (),
+    reward: RewardSource | None = None,
 ) -> OutcomeReport:
     """Accuracy on `count` held-out prompts, `samples` each, with 95% intervals over prompts.
 
     `score(task, text)` is the environment's own by default; NaN or None says that an answer could not be scored: it
     is counted as unscored, not as wrong. A sample's random numbers depend on (seed, task, sample), so two policies
     meet the same prompts with the same dice, whatever `count` is. `hand` gives the decode control of each batch: what
-    is measured then is the policy under it. `stop` strings end answers, as they do in training. Raises ValueError for wrong counts, and for greedy
-    decoding with more than one sample, which would be the same answer again.
+    is measured then is the policy under it. `stop` strings end answers, as they do in training. `reward` is asked about
+    the same answers: its mean stands beside the accuracy. Raises ValueError for wrong counts, and for greedy decoding
+    with more than one sample, which would be the same answer again.
     """
     _check(count, samples, temperature)
     scorer = score if score is not None else environment.score
@@ -53,9 +57,10 @@ def evaluate_policy(
         guides = () if hand is None else (hand(rows, temperature),)
         written += policy.sample(requests, limits, seed, *guides)
     texts = [[answer_text(policy, _without_end(sample), limits) for sample in row] for row in written]
+    worth = [None] * len(tasks) if reward is None else _rewards(reward, tasks, texts, written)
     prompts = tuple(
-        _prompt_outcome(task, row, [scorer(task, text) for text in said], environment)
-        for task, row, said in zip(tasks, written, texts, strict=True)
+        _prompt_outcome(task, row, [scorer(task, text) for text in said], environment, one)
+        for task, row, said, one in zip(tasks, written, texts, worth, strict=True)
     )
     total = max(sum(len(row) for row in written), 1)
     return OutcomeReport(
@@ -72,7 +77,26 @@ def evaluate_policy(
         limit_share=sum(s.stop == StopReason.TOKEN_LIMIT for row in written for s in row) / total,
         unscored=sum(prompt.unscored for prompt in prompts),
         prompts=prompts,
+        reward=mean_interval_over([prompt.reward for prompt in prompts], seed),
+        rewarded_by="" if reward is None else reward.name,
     )
+
+
+def _rewards(
+    source: RewardSource, tasks: Sequence[Task], texts: Sequence[Sequence[str]], written: Sequence[Sequence[Sample]]
+) -> list[float | None]:
+    """What the source says of each prompt's answers on average; None where it gave no number at all."""
+    asked = [
+        ScoreRequest(task, f"{task.task_id}/{i}", text, task.task_id, tokens=len(sample.token_ids))
+        for task, said, row in zip(tasks, texts, written, strict=True)
+        for i, (text, sample) in enumerate(zip(said, row, strict=True))
+    ]
+    answers = iter(source.scores(asked))
+    found: list[float | None] = []
+    for said in texts:
+        numbers = [one.value for one in (next(answers) for _ in said) if isinstance(one, Scored)]
+        found.append(math.fsum(numbers) / len(numbers) if numbers else None)
+    return found
 
 
 def _check(count: int, samples: int, temperature: float) -> None:
@@ -98,7 +122,11 @@ def _without_end(sample: Sample) -> Sample:
 
 
 def _prompt_outcome(
-    task: Task, row: Sequence[Sample], scores: Sequence[float | None], environment: Environment
+    task: Task,
+    row: Sequence[Sample],
+    scores: Sequence[float | None],
+    environment: Environment,
+    reward: float | None,
 ) -> PromptOutcome:
     known = [value for value in scores if value is not None and not math.isnan(value)]
     return PromptOutcome(
@@ -109,6 +137,7 @@ def _prompt_outcome(
         unscored=len(scores) - len(known),
         tokens=sum(len(sample.token_ids) for sample in row),
         prompt=task.prompt[:PROMPT_KEPT],
+        reward=reward,
     )
 
 

@@ -184,13 +184,15 @@ class HeldOut:
     """Held-out evaluation before and after training, and every `every` steps in between (0: not in between).
 
     `prompts` 0 switches it off. Accuracy is measured at temperature 1 with `samples` each, and greedy. `keep_best`
-    keeps the policy that was best on the way, at temperature 1, as the model folder RUN/best.
+    keeps the policy that was best on the way, at temperature 1, as the model folder RUN/best: by accuracy, the
+    environment's word, or with `best_by` reward by the mean of the run's own reward, which is measured beside it.
     """
 
     prompts: int = 0
     samples: int = 1
     every: int = 0
     keep_best: bool = False
+    best_by: Literal["accuracy", "reward"] = "accuracy"
 
     def __post_init__(self) -> None:
         if self.prompts < 0 or self.samples < 1 or self.every < 0:

@@ -37,6 +37,7 @@ class PromptOutcome:
     unscored: int
     tokens: int
     prompt: str = ""  # its beginning, for a reader
+    reward: float | None = None  # mean of what the run's own reward says of its answers, if that was asked
 
     def __post_init__(self) -> None:
         require(0 <= self.correct <= self.samples, self, f"{self.task_id}: {self.correct} of {self.samples} are right")
@@ -67,7 +68,11 @@ class SourceAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeReport:
-    """Accuracy of one policy on held-out prompts; `temperature` 0 is greedy, and `how` always says which."""
+    """Accuracy of one policy on held-out prompts; `temperature` 0 is greedy, and `how` always says which.
+
+    Accuracy is the environment's word. `reward` is the mean of what `rewarded_by`, a run's own reward, says of the same
+    answers, where that is somebody else; None where it was not asked, or gave no number.
+    """
 
     environment: str
     temperature: float
@@ -82,6 +87,8 @@ class OutcomeReport:
     limit_share: float
     unscored: int
     prompts: tuple[PromptOutcome, ...]
+    reward: Interval | None = None
+    rewarded_by: str = ""
 
     @property
     def how(self) -> str:
@@ -97,6 +104,8 @@ class OutcomeReport:
         """The report that `to_json` wrote."""
         parts = {name: value for name, value in content.items() if name != "how"}
         parts["accuracy"] = Interval(**parts["accuracy"])
+        if parts.get("reward") is not None:
+            parts["reward"] = Interval(**parts["reward"])
         parts["pass_at_k"] = tuple(
             PassAtK(item["k"], item["prompts"], Interval(**item["interval"])) for item in parts["pass_at_k"]
         )

@@ -1,10 +1,11 @@
 """Held-out accuracy while a run goes on, and the best policy so far kept beside the newest."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from critica.records.outcome import OutcomeReport
 from critica.records.run import Progress
@@ -15,6 +16,7 @@ BEST = "best"
 RECORD = "best.json"
 INTERIM = "step_"  # of the names of evaluations made on the way
 
+BestBy = Literal["accuracy", "reward"]
 Measure = Callable[[str], tuple[OutcomeReport, ...]]
 
 
@@ -28,13 +30,17 @@ class Saves(Protocol):
 class Examiner:
     """Measures the policy every `every` steps (0: never), under the names step_20-temperature_1 and step_20-greedy.
 
-    With `keep_best`, RUN/best is the model folder of the policy with the highest accuracy at temperature 1 so far,
-    the earlier of two equals, and best.json in it says which step that was and how good. Measuring draws its own
+    With `keep_best`, RUN/best is the model folder of the policy with the highest accuracy at temperature 1 so far (or
+    the highest mean of the run's own reward), the earlier of two equals, and best.json in it says which step that was
+    and how good. Measuring draws its own
     random numbers and changes nothing that is trained.
     """
 
-    def __init__(self, run: Path, policy: Saves, every: int, keep_best: bool, measure: Measure) -> None:
+    def __init__(
+        self, run: Path, policy: Saves, every: int, keep_best: bool, measure: Measure, by: BestBy = "accuracy"
+    ) -> None:
         self.run, self.policy, self.every, self.keep_best, self.measure = run, policy, every, keep_best, measure
+        self.by: BestBy = by
 
     def begin(self, step: int) -> None:
         """Forget what was measured after `step`, where this run goes on: it will be measured again."""
@@ -50,9 +56,14 @@ class Examiner:
         """Measure if this step is due, and keep the policy if it is the best."""
         if not self.every or progress.step % self.every:
             return
-        accuracy = self.measure(f"{INTERIM}{progress.step}")[0].accuracy.estimate
-        if self.keep_best and accuracy > self.best_accuracy:
-            self._keep(progress.step, accuracy)
+        found = self._good(self.measure(f"{INTERIM}{progress.step}")[0])
+        if self.keep_best and found > self.best:
+            self._keep(progress.step, found)
+
+    def _good(self, report: OutcomeReport) -> float:
+        """How good the policy is; a run whose reward is the environment's own word is as good as it is accurate."""
+        by_reward = self.by == "reward" and report.reward is not None
+        return report.reward.estimate if by_reward and report.reward else report.accuracy.estimate
 
     @property
     def best_step(self) -> int:
@@ -60,17 +71,17 @@ class Examiner:
         return int(self._record().get("step", -1))
 
     @property
-    def best_accuracy(self) -> float:
-        """Its accuracy at temperature 1; below any if none is kept."""
-        return float(self._record().get("accuracy", -1.0))
+    def best(self) -> float:
+        """How good it was at temperature 1; below any if none is kept."""
+        return float(self._record().get(self.by, -math.inf))
 
     def _record(self) -> dict[str, float]:
         file = self.run / BEST / RECORD
         return json.loads(file.read_text()) if file.is_file() else {}
 
-    def _keep(self, step: int, accuracy: float) -> None:
+    def _keep(self, step: int, good: float) -> None:
         def fill(folder: Path) -> None:
             self.policy.save(folder)
-            write_json(folder / RECORD, {"step": step, "accuracy": accuracy})
+            write_json(folder / RECORD, {"step": step, self.by: good})
 
         publish_folder(self.run / BEST, fill)

@@ -78,4 +78,4 @@ def examiner_of(recipe: Recipe, assembly: Assembly, store: RunFolder, examines: 
     """What measures the policy on the way, under the run's own decode control."""
     policy, asked = assembly.state.policy, recipe.held_out
     measure = partial(evaluate_both, recipe, policy, store.path, hand=assembly.state.control.evaluating)
-    return Examiner(store.path, policy, asked.every if examines else 0, asked.keep_best, measure)
+    return Examiner(store.path, policy, asked.every if examines else 0, asked.keep_best, measure, asked.best_by)

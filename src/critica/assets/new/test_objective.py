@@ -17,7 +17,7 @@ SMALL = ["sampling.prompts_per_step=4", "sampling.samples_per_prompt=8", "learne
 def step(tmp_path_factory):
     """One step of a run with this objective, and its folder."""
     seen = []
-    recipe = critica.recipe("grpo", f"objective={FILE}:MyObjective", *SMALL, environment="digit_sum", steps=1, seed=1)
+    recipe = critica.recipe("grpo", f"objective={FILE}:MyObjective", *SMALL, steps=1, seed=1)
     result = critica.train(recipe, tmp_path_factory.mktemp("own") / "run", listeners=[seen.append])
     return seen[0], critica.RunFolder.open(result.run)
 
@@ -31,6 +31,7 @@ def test_it_is_a_policy_gradient_at_the_start_and_bounded_far_away(step):
     record, _ = step
     start = record.batch.behavior_logprobs
     advantage, mask = record.credit.advantage, record.credit.mask
+    assert (advantage[mask] > 0).any() and (advantage[mask] < 0).any()
     for moved, slope in ((0.0, 1.0), (0.2, 0.419974), (-0.2, 0.419974), (5.0, 0.0)):  # 1 - tanh(1)^2 = 0.419974
         policy = (start + moved).requires_grad_()
         scores = TokenScores(policy, start, torch.zeros_like(start))
