@@ -1,9 +1,10 @@
 """The type checker of the test suite: beartype, minus the few annotations that no run-time checker can read.
 
-`jaxtyping.jaxtyped` asks beartype about every argument twice and about the result once, in two functions that it writes
-for each function of the package, after it bound the arguments by name: half of the processor time of the whole suite.
+`jaxtyping.jaxtyped` binds the arguments by name, then asks beartype about them before the call and again after it, in
+two functions that it writes for each function of the package: that was 40 % of the processor time of tests that train.
 `jaxtyped` here puts beartype around the function itself and opens a frame for the names of axes only where an
-annotation has axes. What is refused is the same, and so is the error's type.
+annotation has axes. The annotations that are checked and the type of the error are the same; of a list, of which
+beartype looks at one element drawn at random, it now draws once a call.
 """
 
 import contextlib

@@ -1,5 +1,7 @@
 """The checker itself: a wrong shape, a wrong type and a wrong return are caught; unreadable hints are let pass."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 import pytest
@@ -39,6 +41,37 @@ def test_self_outside_a_class_is_let_pass() -> None:
     assert enter(torch.zeros(2)).shape == (2,)
     with pytest.raises(TypeCheckError):
         enter(torch.zeros(2, 2))
+
+
+def test_what_has_no_axes_is_checked_too() -> None:
+    @jaxtyped(typechecker=check)
+    @dataclass(frozen=True, slots=True)
+    class Size:
+        count: int
+
+    @jaxtyped(typechecker=check)
+    def halved(size: Size, at_most: "float" = 9.0) -> float:
+        return min(size.count // 2, at_most)
+
+    assert halved(Size(40)) == 9.0
+    for wrong in (lambda: Size(0.5), lambda: halved(3), lambda: halved(Size(40), "9"), lambda: halved(Size(4))):
+        with pytest.raises(TypeCheckError):
+            wrong()
+
+
+def test_axes_bind_within_one_call_alone() -> None:
+    @jaxtyped(typechecker=check)
+    def inner(thing: Float[Tensor, "N"]) -> Float[Tensor, "N"]:
+        return thing
+
+    @jaxtyped(typechecker=check)
+    def outer(thing: Float[Tensor, "N"], way: Callable[[Tensor], Tensor]) -> Float[Tensor, "N"]:
+        inner(torch.zeros(7))
+        return way(thing)
+
+    assert outer(torch.zeros(2), inner).shape == (2,)
+    with pytest.raises(TypeCheckError):
+        outer(torch.zeros(2), lambda thing: torch.zeros(7))
 
 
 def test_the_package_is_checked() -> None:

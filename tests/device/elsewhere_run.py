@@ -15,9 +15,7 @@ from device import pretend
 PLACE, FOLDER, OUT, *NAMES = sys.argv[1:]
 KEPT = pretend.register() if PLACE == pretend.NAME else ()
 
-import torch  # noqa: E402 - the device comes first
-
-from critica.environments.digit_sum import DigitSum  # noqa: E402
+from critica.environments.digit_sum import DigitSum  # noqa: E402 - the device comes first
 from critica.policies.part import LocalPolicy  # noqa: E402
 from critica.recipes.base import Checkpoints, Recipe, Safety, Sampling  # noqa: E402
 from critica.recipes.catalogue import RECIPES  # noqa: E402

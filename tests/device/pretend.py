@@ -8,7 +8,7 @@ holds for the rest of the process: use it in one of its own.
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -122,7 +122,7 @@ def computed(op: Any, *args: Any, **kwargs: Any) -> Any:
 class Module:
     """What torch asks a device's module for."""
 
-    seeds: list[int] = []
+    seeds: ClassVar[list[int]] = []
     is_initialized = is_available = staticmethod(lambda: True)
     _is_in_bad_fork = staticmethod(lambda: False)
     current_device = staticmethod(lambda: 0)

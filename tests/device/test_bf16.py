@@ -1,4 +1,4 @@
-"""The body in bfloat16: which products are, what stays fp32, how near the run is, and that it resumes to the same bits."""
+"""The body in bfloat16: which products are, what stays fp32, how near a run is, and its resume to the same bits."""
 
 import json
 from dataclasses import replace
@@ -51,7 +51,7 @@ def test_products_of_the_body_alone_are_bf16(tiny_folder):
     mask = batch.sampled_mask
     with Products() as head:
         logprobs, entropies = scores_of(policy, states, batch.token_ids[mask], batch.temperature[mask])
-    assert head.seen == [torch.float32]
+    assert set(head.seen) == {torch.float32}
     assert states.dtype == logprobs.dtype == entropies.dtype == torch.float32
     logprobs.sum().backward()
     assert {weight.grad.dtype for _, weight in policy.trainable()} == {torch.float32}
@@ -63,9 +63,7 @@ def test_it_is_near_and_not_the_same(tiny_folder):
     for bf16 in (False, True):
         policy, batch = loaded(tiny_folder, bf16), ragged_batch()
         mask = batch.sampled_mask
-        logprobs, _ = scores_of(
-            policy, policy.sampled_states(batch), batch.token_ids[mask], batch.temperature[mask]
-        )
+        logprobs, _ = scores_of(policy, policy.sampled_states(batch), batch.token_ids[mask], batch.temperature[mask])
         logprobs.square().sum().backward()
         found.append((logprobs.detach(), torch.cat([weight.grad.flatten() for _, weight in policy.trainable()])))
     (exact, straight), (rounded, turned) = found

@@ -31,7 +31,9 @@ def test_gradients_are_equal_at_fp64(family):
 
 def test_inner_layers_are_tapped_all_the_same():
     model = in_double(tiny_model("qwen3", dtype=torch.float64))
-    plain, remade = (HiddenForward(model, mode).sampled_and_inner_states(ragged_batch(), (0.5,)) for mode in (BodyMode(), REMADE))
+    plain, remade = (
+        HiddenForward(model, mode).sampled_and_inner_states(ragged_batch(), (0.5,)) for mode in (BodyMode(), REMADE)
+    )
     assert torch.equal(plain[0], remade[0])
     assert torch.equal(plain[1][0], remade[1][0])
 

@@ -1,7 +1,7 @@
 """Whole steps on a device that refuses every operation that mixes it with the CPU, and their numbers beside the CPU's.
 
-dvpo: own body, quantiles, samples of a target; gae over tokens. hista: counted, from hidden states. kl: proximal and
-reference log-probs, chunks of rows, two updates a step.
+dvpo: a body of its own, quantiles, samples of a target, credit over tokens. hista: counted, from hidden states. dr_dpo:
+pairs of rows, which are read piece by piece and pulled at together.
 """
 
 import json

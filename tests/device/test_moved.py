@@ -47,8 +47,7 @@ def test_a_device_without_a_number_is_any_of_its_kind():
 def test_a_batch_selects_on_its_own_device():
     batch = ragged_batch()
     piece = batch.select(torch.tensor([1, 0], device=batch.device))
-    assert {getattr(piece, item.name).device for item in fields(piece) if isinstance(getattr(piece, item.name), Tensor)} == {
-        HOST
-    }
+    held = [getattr(piece, item.name) for item in fields(piece)]
+    assert {value.device for value in held if isinstance(value, Tensor)} == {HOST}
     assert device_of(torch.nn.Linear(2, 2, device="meta")) == META
     assert device_of(torch.nn.Identity()) == HOST

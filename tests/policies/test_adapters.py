@@ -85,7 +85,9 @@ def test_a_critics_adapters_begin_at_the_base_that_they_share_with_the_policy(ba
     body = LanguageBackbone.adapted(policy, Lora(rank=2, alpha=4, target_modules=ALL))
     before = {name: weight.detach().clone() for name, weight in policy.model.named_parameters()}
     names = [name for name, _ in body.trainable()]
-    assert names and all("lora_" in name for name in names) and not any("lm_head" in n for n, _ in body.named_parameters())
+    assert (
+        names and all("lora_" in name for name in names) and not any("lm_head" in n for n, _ in body.named_parameters())
+    )
     assert storages(base_weights(body.model)) <= storages(policy.model.parameters())
     bare = LanguagePolicy.load(str(base), device="cpu")
     assert torch.allclose(body.sampled_states(batch), bare.sampled_states(batch), atol=1e-6)
@@ -94,7 +96,9 @@ def test_a_critics_adapters_begin_at_the_base_that_they_share_with_the_policy(ba
         for _, weight in body.trainable():
             weight.add_(0.2)
     assert not torch.allclose(body.sampled_states(batch), bare.sampled_states(batch), atol=1e-3)
-    assert all(torch.equal(weight, before[name]) and weight.grad is None for name, weight in policy.model.named_parameters())
+    assert all(
+        torch.equal(weight, before[name]) and weight.grad is None for name, weight in policy.model.named_parameters()
+    )
 
 
 def test_a_critics_adapters_come_back(base: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Stop strings against the shortest prefix that holds one, in both decoders, and what becomes of the answer's text."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -30,7 +32,7 @@ def shortest(policy: LanguagePolicy, tokens: tuple[int, ...], stops: tuple[str, 
 def pairs_written(policy: LanguagePolicy, tokens: tuple[int, ...]) -> list[str]:
     """Texts of two tokens in a row that both are letters of their own: strings across a border."""
     whole = [policy.decode_text((t,)) for t in tokens]
-    return [a[-1] + b[0] for a, b in zip(whole, whole[1:], strict=False) if a.isprintable() and b.isprintable() and a and b]
+    return [a[-1] + b[0] for a, b in pairwise(whole) if a.isprintable() and b.isprintable() and a and b]
 
 
 @pytest.mark.parametrize("family", ("qwen3", "gpt2"))

@@ -18,11 +18,13 @@ UNOPENED = SOUND.replace("{% if add_generation_prompt %}<|assistant|>{% endif %}
 DEAF = SOUND.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}")
 STRICT = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + SOUND
 SHORT = (
-    "{% for m in messages %}{% if m['role'] == 'assistant' and not loop.last %}<|assistant|>{{ m['content'] | upper }}<eos>"
+    "{% for m in messages %}{% if m['role'] == 'assistant' and not loop.last %}"
+    "<|assistant|>{{ m['content'] | upper }}<eos>"
     "{% else %}<|user|>{{ m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 FORGETS = SOUND.replace(
-    "{{ m['content'] }}", "{{ (m['content'].split('</think>') | last).lstrip('\\n') if not loop.last else m['content'] }}"
+    "{{ m['content'] }}",
+    "{{ (m['content'].split('</think>') | last).lstrip('\\n') if not loop.last else m['content'] }}",
 )
 BARE = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
 
@@ -62,7 +64,7 @@ def test_thinking_that_is_forgotten_is_said_for_several_turns_alone() -> None:
 
 
 def test_tokens_that_merge_across_borders_are_said() -> None:
-    """The blank before an answer is a token of its own where the prompt ends with it, and part of a word's otherwise."""
+    """The blank before an answer is a token of its own where the prompt ends with it, else part of a word's."""
     policy = policy_of(BARE)
     whole = policy.encode_text("question answer")
     assert whole != (*policy.encode_text("question "), *policy.encode_text("answer"))

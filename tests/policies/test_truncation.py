@@ -1,5 +1,7 @@
 """Truncated sampling against hand-made laws, transformers' warpers, exact enumeration, and the learner's log-probs."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -106,7 +108,8 @@ def test_finished_rows_and_chunks_keep_their_own_sets() -> None:
     lengths = {len(sample.token_ids) for row in whole for sample in row}
     assert len(lengths) > 3, "rows are to end at different times"
     chunked = Decoder(read_stack(model), (2, 5, 9), False, cache_bytes=9_000).sample(requests, limits, 3)
-    assert [[(s.token_ids, s.kept) for s in row] for row in whole] == [[(s.token_ids, s.kept) for s in row] for row in chunked]  # fmt: skip
+    for ours, theirs in zip(whole, chunked, strict=True):
+        assert [(s.token_ids, s.kept) for s in ours] == [(s.token_ids, s.kept) for s in theirs]
 
 
 def test_generate_keeps_the_same_sets() -> None:
@@ -114,7 +117,7 @@ def test_generate_keeps_the_same_sets() -> None:
     limits = SampleLimits(15, 0.9, truncation=CUT)
     ours = Decoder(read_stack(model), (2,), False).sample(requests, limits, 3)
     theirs = generate_samples(model, (2,), requests, limits, 3, rows_at_once=4)
-    for a, b in zip(sum(ours, []), sum(theirs, []), strict=True):
+    for a, b in zip(chain(*ours), chain(*theirs), strict=True):
         assert (a.token_ids, a.stop, a.kept) == (b.token_ids, b.stop, b.kept)
         assert np.allclose(a.logprobs, b.logprobs, atol=1e-4)
 

@@ -1,6 +1,7 @@
 """Form and length as rewards, thinking left out of what is judged, and the specs that name them."""
 
 import pytest
+
 from critica.environments.answers import answer_start, extract_answer
 from critica.environments.digit_sum import DigitSum
 from critica.records.supervision import Abstained, Failed, Scale, Scored, TextSpan, Verdict
@@ -78,9 +79,11 @@ def test_length_costs(part: Length, costs: dict[int, float]) -> None:
 
 def test_length_is_counted_in_its_unit_and_never_guessed() -> None:
     environment = DigitSum().build(0)
-    words, letters, tokens = (Length(most=3, unit=unit).build(environment) for unit in ("words", "characters", "tokens"))
+    units = ("words", "characters", "tokens")
+    words, letters, tokens = (Length(most=3, unit=unit).build(environment) for unit in units)
     item = asked("a bb ccc dddd", 3)
-    assert [source.scores([item])[0] for source in (words, letters, tokens)] == [Scored(-1.0), Scored(-1.0), Scored(0.0)]
+    said = [source.scores([item])[0] for source in (words, letters, tokens)]
+    assert said == [Scored(-1.0), Scored(-1.0), Scored(0.0)]
     assert words.scores([asked("a  b c")]) == [Scored(0.0)]
     assert isinstance(tokens.scores([asked("a")])[0], Failed)
 
@@ -185,7 +188,7 @@ def test_specs() -> None:
     ],
 )  # fmt: skip
 def test_settings_that_mean_nothing_are_refused(make) -> None:
-    with pytest.raises(ValueError, match="Format|Length|AnswerOnly"):
+    with pytest.raises(ValueError, match=r"Format|Length|AnswerOnly"):
         make()
 
 

@@ -102,6 +102,7 @@ class Browser:
         self.call(
             "Emulation.setEmulatedMedia", features=[scheme, {"name": "prefers-reduced-motion", "value": "reduce"}]
         )
+        self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression; a promise is waited for."""

@@ -18,7 +18,7 @@ from critica.store.run_folder import RunFolder, StepMetrics
 from critica.viewer.changes import change_sentence, metrics_table, prompts_table, sources_table
 from critica.viewer.contest import explained, hold_contest, siblings_mean
 from critica.viewer.curves import LEARNING, MOST_POINTS, draw_clock
-from critica.viewer.drift import distinct_share, drift_sentence, signs_of
+from critica.viewer.drift import distinct_share, drift_sentence, held_out_signs, signs_of
 from critica.viewer.dropped import dropped_sentence, ledger_rows
 from critica.viewer.pushes import noise_effect
 from critica.viewer.questions import critic_answer
@@ -130,7 +130,15 @@ def test_prompts_rise_and_fall_between_the_first_and_the_last_policy() -> None:
     assert [(one.prompt, one.shares) for one in way.rose] == [("p2", (0.0, 1.0, 1.0)), ("p3", (0.0, 0.0, 1.0))]
     assert [one.prompt for one in way.fell] == ["p0"]
     assert way.sources == (("b", 0.0, 1.0, 2), ("a", 0.5, 0.0, 2))
+    (sign,) = held_out_signs(gains(reports), reports)
+    assert (sign.first, sign.last, sign.crossed) == (0.25, 0.5, False)
     assert tasks_sentence((way,), ()).endswith("most: b, 0% → 100%.")
+
+
+def test_a_loss_beyond_chance_on_held_out_prompts_is_a_sign() -> None:
+    reports = (NamedReport("before", report("1111", 0)), NamedReport("after", report("0000", 9)))
+    (sign,) = held_out_signs(gains(reports), reports)
+    assert sign.crossed and "held-out accuracy greedy 1 → 0" in drift_sentence((sign,))
 
 
 def test_what_changed_between_runs_in_numbers() -> None:

@@ -54,7 +54,7 @@ def main() -> None:
         asked["width"], asked["layers"], max(1, asked["width"] // 64), max(1, asked["width"] // 128),
         min(64, asked["width"]), 3 * asked["width"], asked["vocabulary"], tied=True,
     )  # fmt: skip
-    planned = 4 * weights + shape.activation_bytes(asked["tokens"], asked["length"])  # as planned: in chunks where they pay
+    planned = 4 * weights + shape.activation_bytes(asked["tokens"], asked["length"])
     print(json.dumps({
         "tokens": asked["tokens"], "chunked": asked["chunked"], "peak": resident("VmHWM") - before,
         "weights": weights, "gradients": weights, "moments": 2 * weights, "activations": activations,

@@ -110,8 +110,8 @@ def model_page() -> str:
         "Any causal language model folder of transformers can be named with `--policy`. Of each family below a small"
         " random model is trained in the tests: sampler and trainer agree to 1e-5, transformers opens the checkpoint."
         " *Packed* families have our decoder and a packed training pass, several times faster; the others use their"
-        " own forward pass and cache, and cannot be stopped or guided while they write (Mistral with a sliding window"
-        " is one of these). `--set policy.lora.rank=16` trains adapters; where layers have other names than in Llama"
+        " own forward pass and cache, and take no decode control such as early stopping or guidance (Mistral with a"
+        " sliding window is one of these); [Models](../models.md) says what else stands between a model and a run. `--set policy.lora.rank=16` trains adapters; where layers have other names than in Llama"
         " and Qwen, `policy.lora.target_modules` names them."
     )
     rows = ["| family (`model_type`) | packed |", "|---|---|"]

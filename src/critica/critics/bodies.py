@@ -48,9 +48,9 @@ class SmallModel:
 class LoraBody:
     """The policy's backbone with low-rank adapters of the critic's own: it is frozen, they and the head are trained.
 
-    The policy trains adapters too (`policy.lora.rank`): both stand on one base, and no weight is held twice. The critic's
-    begin at zero, on the base without the policy's own. Use it where a full second model does not fit; a shared trunk
-    is cheaper still, and learns less.
+    The policy trains adapters too (`policy.lora.rank`): both stand on one base, and no weight is held twice. The
+    critic's begin at zero, on the base without the policy's own. Use it where a full second model does not fit; a
+    shared trunk is cheaper still, and learns less.
     """
 
     rank: int = 16

@@ -11,7 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 Reader = Callable[..., tuple[Tensor, ...]]  # logits [C V], and C rows of what came along, to numbers [C]
 
-ENTRIES = 1 << 24  # of [tokens V] at once: 64 MiB in fp32, of which two are alive at a time
+ENTRIES = 1 << 24  # of [tokens V] at once: 64 MiB in fp32
+BLOCKS = 8  # pieces of a chunk whose probabilities stand beside its logits
 LEAST_TOKENS = 32  # fewer, and reading the head's weight would cost more than the products with it
 
 
@@ -43,9 +44,10 @@ def head_logprobs(
     The product has the weights' dtype, all else is fp32 or better. `chunk` is in tokens, 0 for `tokens_at_once`.
     `into_grad`: the head's gradient is added to `weight.grad` itself, which saves a tensor of its size; only for a leaf
     and a loss that calls `backward()`, as `torch.autograd.grad` would not see it.
-    Memory: two chunks, and one gradient of the head. Cost: the product of states and head once more (4/3 of the
-    head's time). The idea is Liger's (arXiv 2410.10989), whose gradients are made in the forward pass: here a loss
-    stands between the log-probs and the sum, so that they cannot be. Worth it where [S V] is large, see `pays`.
+    Memory: a chunk and an eighth (two chunks where the entropy has a gradient), and one gradient of the head. Cost: the
+    product of states and head once more (4/3 of the head's time). The idea is Liger's (arXiv 2410.10989), whose
+    gradients are made in the forward pass: here a loss stands between the log-probs and the sum, so that they cannot
+    be. Worth it where [S V] is large, see `pays`.
     """
     divisor = torch.where(temperature == 0, torch.ones_like(temperature), temperature)
     size = chunk or tokens_at_once(weight.shape[0])
@@ -91,17 +93,22 @@ class _Chunked(torch.autograd.Function):
         size: int,
         into_grad: bool,
     ) -> tuple[Tensor, Tensor]:
-        room, other = _room(states, weight, size), _room(states, weight, size)
+        few = -(-size // BLOCKS)
+        room, other = _room(states, weight, size), _room(states, weight, few)
         logprobs, entropies, normalizers = (room.new_empty(len(states)) for _ in range(3))
         for part in _parts(len(states), size):
             logits = _logits(room, states[part], weight, bias, divisor[part])
             highest = logits.amax(-1)
-            logits.sub_(highest[:, None])
-            masses = torch.exp(logits, out=other[: len(logits)])
-            total = masses.sum(-1)
+            chosen = logits.sub_(highest[:, None]).gather(-1, ids[part, None]).squeeze(-1)
+            total, surprise = torch.empty_like(highest), torch.empty_like(highest)
+            for at in range(0, len(logits), few):
+                some = slice(at, at + few)
+                masses = torch.exp(logits[some], out=other[: len(logits[some])])
+                total[some] = masses.sum(-1)
+                surprise[some] = masses.mul_(_finite(logits[some])).sum(-1)
             normalizers[part] = highest + total.log()
-            logprobs[part] = logits.gather(-1, ids[part, None]).squeeze(-1) - total.log()
-            entropies[part] = total.log() - masses.mul_(_finite(logits)).sum(-1) / total
+            logprobs[part] = chosen - total.log()
+            entropies[part] = total.log() - surprise / total
         ctx.save_for_backward(states, weight, bias, ids, divisor, normalizers, entropies)
         ctx.size, ctx.owner = size, weight if into_grad else None
         ctx.set_materialize_grads(False)

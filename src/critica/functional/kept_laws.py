@@ -32,6 +32,8 @@ class KeptLaws:
             return None
         sampled = batch.sampled_mask.sum(-1).tolist()
         counts, ids = KeptTokens.join(list(zip(sampled, batch.kept, strict=True))).arrays()
+        if len(counts) != sum(sampled):
+            raise ValueError(f"kept sets of {len(counts)} tokens for {sum(sampled)} sampled ones: rows were changed")
         return cls(*(torch.from_numpy(part.astype(np.int64)).to(device) for part in (counts, ids)))
 
     def restrict(self, logits: Float[Tensor, "n V"], tokens: Int[Tensor, "n"]) -> Float[Tensor, "n V"]:

@@ -40,7 +40,9 @@ def write_policy(source: str, folder: Path, merge: bool = False, dtype: str = ""
     policy = LanguagePolicy.load(source, device="cpu", dtype=written_dtype(source))
     adapters = holds_adapters(policy.model)
     if merge and not adapters:
-        raise PolicyLoadError(f"the policy {source!r} has no adapters to merge: its weights are whole; leave --merge out")
+        raise PolicyLoadError(
+            f"the policy {source!r} has no adapters to merge: its weights are whole; leave --merge out"
+        )
     if dtype and adapters and not merge:
         raise PolicyLoadError("adapters are exported as they are: say --merge for whole weights in another dtype")
     if dtype and dtype not in DTYPES:
@@ -58,7 +60,9 @@ def write_policy(source: str, folder: Path, merge: bool = False, dtype: str = ""
     del model, policy
     gap = float((logits_of(opened(folder, kept, kind), ids) - ours).abs().max())
     if not gap <= AGREE[kind]:
-        raise PolicyLoadError(f"{folder} gives other logits than the policy that was written (by {gap:.3g}): do not use it")
+        raise PolicyLoadError(
+            f"{folder} gives other logits than the policy that was written (by {gap:.3g}): do not use it"
+        )
     return Exported(resolve(source), kept, base, str(kind).removeprefix("torch."), gap)
 
 

@@ -34,9 +34,7 @@ SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 class LanguagePolicy:
     """A causal language model with its tokenizer. `version` is counted up by whoever updates the weights."""
 
-    def __init__(
-        self, model: nn.Module, tokenizer: Any, lora: Lora | None = None, mode: BodyMode = PLAIN
-    ) -> None:
+    def __init__(self, model: nn.Module, tokenizer: Any, lora: Lora | None = None, mode: BodyMode = PLAIN) -> None:
         config = base_model(model).config
         for name in SCALED_LOGITS:
             if getattr(config, name, None) not in (None, 1, 1.0):

@@ -57,9 +57,7 @@ class _RmsNorm(torch.autograd.Function):
         return product.to(x.dtype), for_weight, None
 
 
-def embed(
-    token_ids: Int[Tensor, "M"], weight: Float[Tensor, "V D"], into_grad: bool = False
-) -> Float[Tensor, "M D"]:
+def embed(token_ids: Int[Tensor, "M"], weight: Float[Tensor, "V D"], into_grad: bool = False) -> Float[Tensor, "M D"]:
     """The rows of these tokens. `into_grad`: the gradient is added to `weight.grad` itself, if the leaf has one.
 
     torch's own backward makes a tensor of the weight's size first, nearly all zeros. Same bits: a token's gradients are

@@ -153,7 +153,7 @@ class PowerSampler:
         if control is not None or limits.min_new_tokens:
             raise ValueError("power sampling writes ends anew: it takes no decode control and no least length")
         if limits.truncates or limits.stop:
-            raise ValueError("power sampling goes from answer to answer by the whole law: it takes no top_p, top_k, min_p or stop strings")
+            raise ValueError("power sampling goes by the whole law: it takes no top_p, top_k, min_p or stop strings")
         if not limits.temperature:
             raise ValueError("power sampling at temperature 0 has nothing to sharpen: set a temperature of 1")
         self.version = self.policy.version

@@ -42,9 +42,10 @@ def scores_of(
 ) -> tuple[Float[Tensor, "S"], Float[Tensor, "S"]]:
     """Log-probs and entropies of softmax(logits / temperature) at these tokens, with gradient where it is on.
 
-    `kept`: both are of the law over the tokens that truncated sampling left, see `KeptLaws`; what was left does not
-    depend on the weights, and tokens outside get no gradient. Where [S V] is more than a chunk it is never made: through `head_logprobs` for a plain linear head, and for any
+    Where [S V] is more than a chunk it is never made: through `head_logprobs` for a plain linear head, and for any
     other (an adapter on the head) by making each chunk again in the backward pass. `into_grad`: see `head_logprobs`.
+    `kept`: both are of the law over the tokens that truncated sampling left, see `KeptLaws`; what was left does not
+    depend on the weights, and tokens outside get no gradient.
     """
     if kept is not None:
         return kept_scores(policy, states, token_ids, temperature, kept)

@@ -100,8 +100,8 @@ def endless(policy: Templated, asked: list[dict[str, str]]) -> list[str]:
         return []
     token = policy.tokenizer.convert_ids_to_tokens(first)
     return [
-        f"the chat template ends an answer by {token!r}, which is none of the policy's end-of-text tokens: answers go on"
-        " until the token limit. Add its id to eos_token_id in generation_config.json"
+        f"the chat template ends an answer by {token!r}, which is none of the policy's end-of-text tokens: answers go"
+        " on until the token limit. Add its id to eos_token_id in generation_config.json"
     ]
 
 

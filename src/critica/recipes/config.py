@@ -115,10 +115,7 @@ def _write(value: Any, annotation: Any, catalogue: Catalogue, path: str) -> Any:
         return {str(key): _write(item, inner, catalogue, _join(path, key)) for key, item in value.items()}
     if isinstance(value, tuple | list | frozenset):
         items = sorted(value) if isinstance(value, frozenset) else value
-        return [
-            _write(item, _element(annotation, tuple, i), catalogue, _join(path, i))
-            for i, item in enumerate(items)
-        ]
+        return [_write(item, _element(annotation, tuple, i), catalogue, _join(path, i)) for i, item in enumerate(items)]
     if value is None:
         return "none"
     if isinstance(value, enum.Enum):
@@ -168,12 +165,7 @@ def _listed(catalogue: Same) -> frozenset[type]:
 
 def _choices(annotation: Any, path: str, catalogue: Catalogue) -> Mapping[str, type]:
     """Name -> class for every part that fits the annotation; the kind nearest to the path wins a shared name."""
-    kinds = [
-        kind
-        for name in reversed(path.split("."))
-        for kind in (name, name.removesuffix("s"))
-        if kind in catalogue
-    ]
+    kinds = [kind for name in reversed(path.split(".")) for kind in (name, name.removesuffix("s")) if kind in catalogue]
     return _fitting(Same(annotation), tuple(kinds), Same(catalogue))
 
 
@@ -200,9 +192,7 @@ def _resolve(name: str, annotation: Any, path: str, reader: Reader) -> type:
     """The class called `name` at this place, or a user's own by `FILE.py:CLASS`."""
     if is_user_part(name):
         part = load_object(name, reader.folder)
-        wanted = [
-            leaf for leaf in leaves(annotation) if isinstance(leaf, type) and "_is_protocol" not in vars(leaf)
-        ]
+        wanted = [leaf for leaf in leaves(annotation) if isinstance(leaf, type) and "_is_protocol" not in vars(leaf)]
         called = name.rpartition(":")[2]
         if isinstance(part, type) and wanted and object not in wanted and not issubclass(part, tuple(wanted)):
             bases = " or ".join(f"{leaf.__module__}.{leaf.__name__}" for leaf in wanted)
@@ -432,9 +422,7 @@ def _unknown(part: type, name: str, path: str) -> str:
 
 def _said(value: Any) -> str:
     return (
-        f"a list of {len(value)}"
-        if isinstance(value, list | tuple)
-        else f"{to_text(value)} ({type(value).__name__})"
+        f"a list of {len(value)}" if isinstance(value, list | tuple) else f"{to_text(value)} ({type(value).__name__})"
     )
 
 

@@ -27,11 +27,15 @@ def read_environment(spec: str) -> EnvironmentConfig:
         return parse_environment(spec)
     part = load_object(spec)
     if not issubclass_safe(part, EnvironmentConfig):
-        raise ConfigError(f"{spec} must be a subclass of critica.environments.base.EnvironmentConfig with `build(seed)`.")
+        raise ConfigError(
+            f"{spec} must be a subclass of critica.environments.base.EnvironmentConfig with `build(seed)`."
+        )
     try:
         return part()
     except TypeError as error:
-        raise ConfigError(f"{spec} cannot be made without settings ({error}): give each of its fields a default.") from error
+        raise ConfigError(
+            f"{spec} cannot be made without settings ({error}): give each of its fields a default."
+        ) from error
 
 
 def read_reward(spec: str) -> RewardConfig:
@@ -48,9 +52,12 @@ def read_reward(spec: str) -> RewardConfig:
 # Parts that have a short spec of their own: `--environment rg:lcm`, `--noise flip:0.2:group`.
 SPECS: Specs = MappingProxyType(
     {
-        "environment": read_environment, "reward": read_reward, "reward.sources.*": read_reward,
-        "noise": parse_noise, "correction": parse_correction,
-    }  # fmt: skip
+        "environment": read_environment,
+        "reward": read_reward,
+        "reward.sources.*": read_reward,
+        "noise": parse_noise,
+        "correction": parse_correction,
+    }
 )
 
 
@@ -82,7 +89,9 @@ def find_recipe(name: str, recipes: Mapping[str, Recipe], parts: Catalogue, belo
     tables = read_toml(path)
     base = tables.pop(BASE, None)
     try:
-        start = Recipe if base is None else find_recipe(beside(path, str(base)), recipes, parts, (*below, path.resolve()))
+        start = (
+            Recipe if base is None else find_recipe(beside(path, str(base)), recipes, parts, (*below, path.resolve()))
+        )
         return from_tables(tables, start, parts, path.parent, SPECS)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -132,7 +132,7 @@ length/correct | tokens | Mean sampled tokens of trajectories that are right (cl
 length/wrong | tokens | Mean sampled tokens of trajectories that are wrong (clean).
 length/limit_share | share | Trajectories cut by the token limit.
 length/stop_share | share | Trajectories that ended by a stop string, where one did.
-sampling/kept_tokens | tokens | Mean number of tokens that a sampled one was drawn among; only where top_k, top_p or min_p leave some out.
+sampling/kept_tokens | tokens | Mean number of tokens that one was drawn among, where sampling left some out.
 mismatch/mean_abs_logratio | nats | Mean |proximal - behavior log-prob| at sampled tokens: sampler against trainer.
 mismatch/max_abs_logratio | nats | Largest |proximal - behavior log-prob| at a sampled token.
 mismatch/dropped | share | Trained tokens that count for nothing because sampler and policy disagree.

@@ -70,7 +70,7 @@ def parse_reward(spec: str) -> RewardConfig:
         if head == "format" and rest:
             return Format(tuple(rest.split(",")))
         if head == "length" and rest:
-            return Length(*_lengths(rest))
+            return _length(rest)
         if head == "answer" and rest:
             return AnswerOnly(parse_reward(rest))
         if head == "numeric" and rest:
@@ -114,11 +114,11 @@ def _tolerance(text: str) -> float:
         raise ValueError(f"{text!r} is no tolerance") from None
 
 
-def _lengths(text: str) -> list[int]:
+def _length(text: str) -> Length:
     parts = text.split(":")
     if len(parts) > 2 or not all(part.isdecimal() for part in parts):
         raise ValueError(f"{text!r} is no length of tokens, nor two of them: write length:256 or length:256:64")
-    return [int(part) for part in parts]
+    return Length(int(parts[0]), int(parts[1]) if len(parts) > 1 else 0)
 
 
 def _inner(spec: str) -> Verifier:

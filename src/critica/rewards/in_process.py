@@ -1,8 +1,8 @@
 """A trusted built-in check in this process: no workers, for rules whose time is bounded by the length of the text.
 
-Only `exact`, `numeric` and `format` are such rules: neither user code nor a user's pattern runs here. The deadline still holds:
-between two answers the clock is looked at, and one answer takes time in proportion to its text, whose length is
-bounded. `workers.in_process=false` sends them through killable workers like all other reward code.
+Only `exact`, `numeric` and `format` are such rules: neither user code nor a user's pattern runs here. The deadline
+still holds: between two answers the clock is looked at, and one answer takes time in proportion to its text, whose
+length is bounded. `workers.in_process=false` sends them through killable workers like all other reward code.
 """
 
 import time

@@ -126,7 +126,12 @@ def write_turn(policy: Conversing, rows: Sequence[Row], limits: SampleLimits, se
             text = answer_text(policy, one, limits)
             row.turns.append(
                 SampledTurn(
-                    Message("assistant", text), one.token_ids, one.logprobs, limits.temperature, policy.version, one.kept
+                    Message("assistant", text),
+                    one.token_ids,
+                    one.logprobs,
+                    limits.temperature,
+                    policy.version,
+                    one.kept,
                 )
             )
             row.told.append(None)

@@ -18,6 +18,8 @@ from critica.environments.rows import Columns, Place, kind, parse_line
 from critica.environments.splits import normalize
 from critica.policies.base import WritingPolicy
 from critica.policies.batching import microbatches
+from critica.policies.body_mode import device_of
+from critica.records.devices import moved
 from critica.records.words import StopReason
 from critica.training.critic_data import NoRollouts, StoredRollouts, StoredRow, batch_of, is_held_out
 from critica.training.observe import score
@@ -87,7 +89,7 @@ def row_of(raw: bytes, place: Place, policy: WritingPolicy, number: int) -> Stor
 @torch.no_grad()
 def with_logprobs(rows: Sequence[StoredRow], policy: WritingPolicy, tokens: int) -> tuple[StoredRow, ...]:
     """The rows with the policy's log-prob of each written token."""
-    batch, _ = batch_of(rows, 0.0, 1.0)
+    batch = moved(batch_of(rows, 0.0, 1.0)[0], device_of(policy.model))
     scored = torch.zeros_like(batch.behavior_logprobs)
     for places in microbatches(batch, torch.arange(batch.rows, device=batch.device), tokens):
         piece = batch.select(places)

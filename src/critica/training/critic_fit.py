@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -16,10 +16,13 @@ from critica.critics.base import CriticContext, Trainable, ValueCritic
 from critica.critics.learned import LearnedCritic
 from critica.curricula.base import Stage
 from critica.functional.random import stream_key, torch_generator
+from critica.policies.body_mode import device_of
 from critica.policies.language_model import LanguagePolicy
 from critica.policies.numerics import configure, training_matmuls
 from critica.recipes.base import Recipe
+from critica.records.arrays import RewardBatch, TokenBatch
 from critica.records.checks import NonFiniteNumbers
+from critica.records.devices import moved
 from critica.records.evidence import Evidence, HiddenStates
 from critica.store.lock import WriterLock
 from critica.training.answer_file import is_answer_file, read_answers
@@ -117,7 +120,7 @@ def fit_critic(
 
 def _prepare(recipe: Recipe, plan: FitPlan, source: Path) -> Fit:
     seed_step(plan.seed, 0)
-    policy = LanguagePolicy.of(replace(recipe.policy, device="cpu"))
+    policy = LanguagePolicy.of(recipe.policy)
     data = (
         read_answers(source, policy, plan.held_out, plan.seed, recipe.learner.tokens_per_microbatch)
         if is_answer_file(source)
@@ -176,8 +179,13 @@ def _teach(fit: Fit, update: int) -> None:
         ) from error
 
 
+def _arrays(fit: Fit, rows: Sequence[StoredRow], prefix: str = "") -> tuple[TokenBatch, RewardBatch]:
+    """The rows where the models are."""
+    return moved(batch_of(rows, fit.data.low, fit.data.high, prefix), device_of(fit.observer.policy.model))
+
+
 def _lesson(fit: Fit, rows: Sequence[StoredRow], prefix: str = "") -> Lesson:
-    batch, told = batch_of(rows, fit.data.low, fit.data.high, prefix)
+    batch, told = _arrays(fit, rows, prefix)
     evidence = fit.observer.observe((), batch) if fit.critic.needs else Evidence()
     values = fit.critic.predict(batch, told, evidence)
     targets = fit.recipe.target.build(batch, told, values)
@@ -188,7 +196,7 @@ def _judge(fit: Fit, out: Path, update: int, notify: Callable[[str], None]) -> N
     """The held-out error now; kept if it is the best; everything saved."""
     error, count = 0.0, 0
     for rows in _pieces([row for group in fit.data.held_out for row in group]):
-        batch, told = batch_of(rows, fit.data.low, fit.data.high)
+        batch, told = _arrays(fit, rows)
         evidence = fit.observer.observe((), batch) if fit.critic.needs else Evidence()
         values = fit.critic.predict(batch, told, evidence)
         fit.critic.kept.forget()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from critica.records.metrics import definition
+from critica.records.outcome import Difference, NamedReport
 from critica.store.run_folder import StepMetrics
 from critica.viewer.window import Row, ends, mean_of
 
@@ -43,6 +44,17 @@ def signs_of(lines: Sequence[StepMetrics], first_rows: Iterable[Row], last_rows:
         _sign("step/skipped", pair, "above 0", lambda a, b: b > 0),
     ]
     return tuple(sign for sign in found if not math.isnan(sign.last))
+
+
+def held_out_signs(gains: Sequence[Difference], reports: Sequence[NamedReport]) -> tuple[Sign, ...]:
+    """Held-out accuracy before and after, where it was measured twice: crossed where the loss is beyond chance."""
+    accuracy = {item.name: item.report.accuracy.estimate for item in reports}
+    about = "Right answers to held-out prompts by the first and the last policy that were measured, in pairs."
+    return tuple(
+        Sign(f"held-out accuracy {gain.how}", "share", accuracy[gain.before], accuracy[gain.after],
+             "the change’s 95% interval is below 0", gain.interval.high < 0, about)
+        for gain in gains
+    )  # fmt: skip
 
 
 def distinct_share(rows: Iterable[Row]) -> float:

@@ -89,6 +89,8 @@ def percent(share: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """93 -> '1 min 33 s'."""
+    """93 -> '1 min 33 s'; 0.0931 -> '93 ms'."""
+    if seconds < 0.995:
+        return f"{1000 * seconds:.0f} ms"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s" if seconds >= 10 else f"{seconds:.1f} s"

@@ -133,7 +133,8 @@ def time_answer(story: Story) -> str:
     top = sorted(spent, key=lambda stage: -spent[stage])[:2]
     shares = ", ".join(f"{stage} {100 * spent[stage] / total:.0f}%" for stage in top)
     slow = max(story.timing, key=lambda line: math.fsum(line.values.values()))
-    return f"{shares} of {clock(total)}; the slowest step was {slow.step} ({clock(math.fsum(slow.values.values()))})."
+    slowest = f"the slowest step was {slow.step} ({clock(math.fsum(slow.values.values()))})"
+    return f"{shares[0].upper()}{shares[1:]} of {clock(total)}; {slowest}."
 
 
 def _plain(token: str) -> str:

@@ -91,6 +91,7 @@ def _page_data(story: Story) -> dict[str, Any]:
         "middle": (steps[0] + steps[-1]) / 2 if steps else 0,
         "levels": LEVELS,
         **{name: [asdict(chart) for chart in draw(charts, lines, stride)] for name, charts in drawn.items()},
+        **({"critic": []} if story.contest.silent else {}),
         "clock": [asdict(chart) for chart in draw_clock(lines, story.timing, stride)],
         "tenths": story.surprises.tenths,
         "picture": asdict(story.picture),
@@ -124,7 +125,9 @@ def _smoothing(count: int) -> str:
 
 
 def _critic_note(picture: CriticPicture) -> str:
-    note = f"Value law: {picture.value_law}; credit: {picture.advantage_rule}. " if picture.value_law else ""
+    if not picture.steps:
+        return ""
+    note = f"Value law: {picture.value_law}; credit: {picture.advantage_rule}. "
     if picture.uses_own_outcome:
         return note + "This critic's prediction uses the trajectory's own outcome, which flatters every number below."
     return note + "All against the whole outcome of the trajectory."

@@ -159,12 +159,16 @@ def ledger_table(rows: Iterable[LedgerRow]) -> str:
 def signs_table(signs: Iterable[Sign]) -> str:
     """Each sign at the run's two ends, and its line."""
     rows = [
-        (sign.name, number(sign.first, ".4g"), number(sign.last, ".4g"), sign.unit,
-         f'<span class="badge {"crossed" if sign.crossed else "kept"}">{"crossed" if sign.crossed else "no"}</span> '
-         f'<span class="note">if {escape(sign.line)}</span>', sign.about)
+        (sign.name, _crossed(sign), number(sign.first, ".4g"), number(sign.last, ".4g"), sign.unit, sign.about)
         for sign in signs
-    ]  # fmt: skip
-    return _words_last(table(("sign", "first", "last", "unit", "crossed?", "what it is"), rows, 1, raw=(4,)), start=3)
+    ]
+    head = ("sign", "crossed?", "first", "last", "unit", "what it is")
+    return _words_last(table(head, rows, numbers_from=2, raw=(1,)), start=3)
+
+
+def _crossed(sign: Sign) -> str:
+    badge = '<span class="badge crossed">crossed</span>' if sign.crossed else '<span class="badge">no</span>'
+    return f'{badge} <span class="note">if {escape(sign.line)}</span>'
 
 
 def tasks_tables(held_out: Sequence[HeldOutChange], sampled: Sequence[SampledChange]) -> str:

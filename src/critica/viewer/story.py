@@ -7,7 +7,7 @@ from critica.store.evaluations import gains, load_evaluations
 from critica.store.run_folder import RunFolder, StepMetrics
 from critica.viewer.calibration import CriticPicture, picture_critic
 from critica.viewer.contest import Contest, hold_contest
-from critica.viewer.drift import Sign, signs_of
+from critica.viewer.drift import Sign, held_out_signs, signs_of
 from critica.viewer.dropped import LedgerRow, ledger_rows
 from critica.viewer.pushes import NoiseEffect, noise_effect
 from critica.viewer.rollouts import ShownAnswers, pick_rollouts
@@ -47,20 +47,21 @@ def read_story(run: RunFolder) -> Story:
     first_rows = [row for step in read_window(run, first_steps) for row in step.rows]
     last_rows = [row for step in last for row in step.rows]
     end_rows = [row for row in last_rows if row.step in end]
-    surprises = find_surprises(last)
+    contest = hold_contest(last)
+    surprises = find_surprises(() if contest.silent else last)
     return Story(
         run=run,
         lines=lines,
         timing=tuple(run.timing()),
         reports=reports,
         gains=differences,
-        picture=picture_critic(last),
-        contest=hold_contest(last),
+        picture=picture_critic(() if contest.silent else last),
+        contest=contest,
         surprises=surprises,
         answers=pick_rollouts(run, surprises),
         noise=noise_effect(last_rows),
         ledger=ledger_rows(run),
-        signs=signs_of(lines, first_rows, end_rows),
+        signs=(*held_out_signs(differences, reports), *signs_of(lines, first_rows, end_rows)),
         held_out=held_out_changes(reports, differences),
         sampled=sampled_changes(lines, first_rows, end_rows),
     )

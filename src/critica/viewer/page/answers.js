@@ -27,6 +27,7 @@ let coloring = 'value', kind = 'all', open = -1, token = -1, shown = [];
 const list = byId('list'), detail = byId('detail');
 const tint = x => { const c = Math.max(-1, Math.min(1, x)); return `rgba(var(${c >= 0 ? '--high' : '--low'}), calc(var(--strength) * ${Math.abs(c).toFixed(3)}))`; };
 const seen = text => text.replace(/\n/g, '⏎').replace(/\t/g, '⇥').replace(/ /g, '␣') || '(empty)';
+const spread = t => t[3].length > 0 && t[3][4] > t[3][0];
 const textOf = r => r.tokens.filter(t => t[1]).map(t => t[0]).join('');
 const mark = c => unknown(c) ? '?' : c ? '✓' : '✗';
 const markOf = c => { const m = $('span', 'mark ' + (unknown(c) ? '' : c ? 'right' : 'wrong'), mark(c)); m.title = unknown(c) ? 'no outcome' : c ? 'right' : 'wrong'; return m; };
@@ -85,9 +86,10 @@ function arithmetic(r) {
   if (!unknown(r.expected)) row(t, ['expected', show(r.expected), 'the critic’s value before the first token']);
   if (!unknown(r.expected) && !unknown(r.told)) row(t, ['told − expected', signed(r.told - r.expected), 'surprise over the whole answer'], 'sum');
   if (!unknown(r.credit)) row(t, ['credit', signed(r.credit), `mean advantage of its tokens: number ${r.rank} of ${r.ranked} in its step`], 'sum');
-  if (first && last !== first) row(t, ['first, last token', `${signed(first[4], 2)}, ${signed(last[4], 2)}`, 'advantage of the first and the last token shown']);
-  row(t, ['rule', r.rule || '–', 'what made credit of rewards and values']);
-  return t;
+  if (first && last !== first) { row(t, ['first token', signed(first[4]), 'its advantage']); row(t, ['last token', signed(last[4]), 'its advantage: the last that is shown']); }
+  row(t, ['rule', '', `${r.rule || '–'}: what made credit of rewards and values`]);
+  const box = $('div', 'scroll'); box.append(t);
+  return box;
 }
 function siblings(r) {
   const members = data.groups[r.group] || [], t = $('table'), head = $('tr');
@@ -117,7 +119,7 @@ function draw(r) {
   r.tokens.forEach((t, i) => { const s = $('span', t[1] ? '' : 'read', t[0]); s.dataset.i = i; text.append(s); });
   const written = r.tokens.filter(t => t[1]).length, parts = [head, $('p', 'because', because(r)), $('div', 'prompt', r.prompt), text], panel = $('div', 'panel');
   if (written < r.length) parts.push($('div', 'note', `${written} of ${r.length} written tokens are shown`));
-  const band = bandOf(r); if (band) parts.push(band, $('div', 'note', 'the mean value with its 50% and 80% bands; dashed: told, dotted: clean'));
+  const band = bandOf(r); if (band) parts.push(band, $('div', 'note', `the mean value${r.tokens.some(spread) ? ' with its 50% and 80% bands' : ''}; dashed: told, dotted: clean`));
   panel.id = 'token'; panel.setAttribute('role', 'status'); panel.append($('span', 'note', 'Press a token, or step with the arrow keys, to read its numbers.'));
   parts.push(panel);
   if (r.answer) parts.push($('div', 'note', `reference answer: ${r.answer}`));
@@ -141,13 +143,13 @@ function tokenNodes(t, r, i) {
   const nodes = [], title = $('div', 'tok'), table = $('table');
   title.append($('code', '', seen(t[0])), $('span', 'note', t[1] ? ` place ${r.start + i}` : ' read, not written'));
   nodes.push(title);
-  if (t[3].length) nodes.push(strip(t, r));
+  if (spread(t)) nodes.push(strip(t, r));
   const next = unknown(t[6]) ? null : t[2] + t[6];
   if (t[2] !== null) row(table, ['value', show(t[2]), 'expected before this token']);
   if (next !== null) row(table, ['surprise', signed(t[6]), `then ${show(next)}${r.tokens.slice(i + 1).some(u => u[2] !== null) ? '' : ', as it was told'}`]);
   if (t[4] !== null) row(table, ['advantage', signed(t[4]), Math.abs(t[4]) < 5e-4 ? 'left as it is' : t[4] > 0 ? 'made likelier' : 'made less likely']);
   if (t[5] !== null) row(table, ['log-prob', show(t[5]), `probability ${show(Math.exp(t[5]))}`]);
-  if (t[3].length) row(table, ['quantiles', '', data.levels.map((level, k) => `${level}: ${show(t[3][k], 2)}`).join('  ')]);
+  if (spread(t)) row(table, ['quantiles', '', data.levels.map((level, k) => `${level}: ${show(t[3][k], 2)}`).join('  ')]);
   nodes.push(table);
   return nodes;
 }
