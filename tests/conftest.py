@@ -33,8 +33,12 @@ def root() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Two test processes on two cores: a second torch thread only gets in the way. A test may have asked for more."""
+def one_thread_and_one_seed() -> None:
+    """Two test processes on two cores: a second torch thread only gets in the way. A test may have asked for more.
+
+    And the same random numbers whatever ran before: which process gets a test is left to chance.
+    """
     import torch
 
     torch.set_num_threads(1)
+    torch.manual_seed(0)
