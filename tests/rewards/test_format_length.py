@@ -68,7 +68,7 @@ def test_form_in_a_worker_says_the_same() -> None:
     [
         (Length(most=10, buffer=4), {0: 0, 6: 0, 7: -0.25, 8: -0.5, 10: -1, 50: -1}),  # DAPO's ramp
         (Length(most=10), {10: 0, 11: -1}),
-        (Length(least=4), {0: -1, 1: -0.75, 4: 0, 99: 0}),
+        (Length(0, least=4), {0: -1, 1: -0.75, 4: 0, 99: 0}),
         (Length(most=10, buffer=4, least=2), {1: -0.5, 2: 0, 6: 0, 9: -0.75}),
     ],
 )
@@ -182,7 +182,7 @@ def test_specs() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Format(()), lambda: Format(("a", "a")), lambda: Length(), lambda: Length(most=-1),
+        lambda: Format(()), lambda: Format(("a", "a")), lambda: Length(0), lambda: Length(most=-1),
         lambda: Length(most=5, buffer=4, least=2), lambda: AnswerOnly(opening=""),
         lambda: AnswerOnly(Several((Exact(), Format()))), lambda: AnswerOnly(AnswerOnly()),
     ],

@@ -177,7 +177,7 @@ def test_why_did_this_answer_get_its_advantage(page: Browser, run: RunFolder) ->
     assert float(shown["credit"]) == pytest.approx(credit, abs=6e-4)
     assert float(shown["its siblings"]) == pytest.approx(np.mean(others), abs=6e-4)
     assert page.run("document.querySelectorAll('#detail tr.me').length") == 1
-    assert page.run("document.querySelectorAll('#detail .scroll tr').length") == 1 + len(mates)
+    assert page.run("document.querySelectorAll('#detail tr:has(.mark)').length") == len(mates)
 
 
 def test_what_was_the_clean_reward(page: Browser, run: RunFolder) -> None:

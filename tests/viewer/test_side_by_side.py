@@ -11,13 +11,13 @@ from critica.viewer.page import Table
 from critica.viewer.side_by_side import leaves, shared_prompts, write_side_by_side
 
 
-@pytest.fixture
-def runs(tmp_path):
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
     """Two runs of the same steps whose configs differ in one value."""
     made = []
     for name, rate in (("one", 0.1), ("two", 0.2)):
-        folder = tmp_path / name
-        synthetic_run(folder)
+        folder = tmp_path_factory.mktemp("runs") / name
+        synthetic_run(folder, steps=12)
         (folder / "config.toml").write_text(f'name = "x"\n[noise]\nuse = "flip"\nrate = {rate}\n')
         made.append(folder)
     return made

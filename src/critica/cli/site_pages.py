@@ -111,8 +111,9 @@ def model_page() -> str:
         " random model is trained in the tests: sampler and trainer agree to 1e-5, transformers opens the checkpoint."
         " *Packed* families have our decoder and a packed training pass, several times faster; the others use their"
         " own forward pass and cache, and take no decode control such as early stopping or guidance (Mistral with a"
-        " sliding window is one of these); [Models](../models.md) says what else stands between a model and a run. `--set policy.lora.rank=16` trains adapters; where layers have other names than in Llama"
-        " and Qwen, `policy.lora.target_modules` names them."
+        " sliding window is one of these); [Models](../models.md) says what else stands between a model and a run."
+        " `--set policy.lora.rank=16` trains adapters; where layers have other names than in Llama and Qwen,"
+        " `policy.lora.target_modules` names them."
     )
     rows = ["| family (`model_type`) | packed |", "|---|---|"]
     rows += [f"| `{family.name}` | {'yes' if family.packed else ''} |" for family in TRAINED]

@@ -26,7 +26,7 @@ class Length(RewardConfig):
     not to make answers short by force: it does not know which are right. Takes no time.
     """
 
-    most: int = 0
+    most: int
     buffer: int = 0
     least: int = 0
     unit: Unit = "tokens"

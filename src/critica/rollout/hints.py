@@ -28,6 +28,7 @@ def hints(
         if (name, question_digest(want.task.task_id, text)) in known:
             return
         with contextlib.suppress(Exception):
-            source.hint(ScoreRequest(want.task, name, text, f"{step}.{want.slot}", step), len(rows))
+            item = ScoreRequest(want.task, name, text, f"{step}.{want.slot}", step, len(token_ids))
+            source.hint(item, len(rows))
 
     return ended
