@@ -151,6 +151,17 @@ def test_the_papers_order_flips_with_the_errors() -> None:
     assert verdicts([row("scalar", "n", 0.5, floor=math.nan)], where, {})[-1].met is False
 
 
+def test_fields_that_keep_the_papers_order_are_named_though_the_mean_does_not() -> None:
+    where = {"numbers": frozenset({"few", "many"}), "shared": frozenset()}
+    rows = [
+        row(name, field, 1.0, error)
+        for field, errors in {"few": (0.1, 0.2, 0.3), "many": (0.5, 0.1, 0.6)}.items()
+        for name, error in zip(("number_sets", "hidden_neighbors", "group_mean"), errors, strict=True)
+    ]
+    verdict = paper_order(rows, where)[0]
+    assert verdict.met is False and verdict.because.endswith("Field by field in that order: few.")
+
+
 def test_a_spec_says_critic_target_and_data() -> None:
     entry = read_entry("scalar:hidden=32,target=lambda_return,target.decay=0.5,optimizer.learning_rate=1e-4", 1_000_000)
     assert entry.choice.critic.hidden == 32 and entry.choice.target == LambdaReturn(1.0, 0.5)

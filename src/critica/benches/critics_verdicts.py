@@ -155,10 +155,19 @@ def paper_order(rows: Sequence[Row], fields: Mapping[str, frozenset[str]], condi
         known = bool(here) and not any(map(math.isnan, errors))
         pairs = zip(names, errors, strict=True)
         told = ", ".join(f"{name} {value:.4f}" if value == value else f"{name} not measured" for name, value in pairs)
-        met = all(a < b for a, b in pairwise(errors)) if known else None
-        because = f"Mean absolute error, best variant of each: {told} ({', '.join(sorted(here)) or 'no such field'})."
+        met = in_order(errors) if known else None
+        kept = [field for field in sorted(here) if in_order([error(name, frozenset({field})) for name in names])]
+        because = (
+            f"Mean absolute error, best variant of each: {told} ({', '.join(sorted(here)) or 'no such field'})."
+            f" Field by field in that order: {', '.join(kept) or 'none'}."
+        )
         verdicts.append(Verdict(goal, met, because))
     return verdicts
+
+
+def in_order(errors: Sequence[float]) -> bool:
+    """Whether each is below the next; what was not measured is below nothing."""
+    return all(a < b for a, b in pairwise(errors))
 
 
 def floors_given(rows: Sequence[Row]) -> Verdict:
