@@ -17,9 +17,9 @@ MACHINE = {"processor": "p", "cores": 2, "python": "3", "commit": "c", "versions
 def test_killed_runs_end_in_the_same_bits(tmp_path: Path) -> None:
     settings = TortureSettings(kills=16, jobs=1, steps=8, every=2, kills_per_run=2)
     results = torture(settings, tmp_path).results
-    assert {result.system for result in results.values()} == {system.name for system in SYSTEMS}
-    for result in results.values():
+    for result in results.values():  # the first problem ends it, so that not every system has had its turn
         assert not result.problem and result.verdict.same and result.verdict.tensors > 100, result
+    assert {result.system for result in results.values()} == {system.name for system in SYSTEMS}
     strikes = [strike for result in results.values() for strike in result.strikes]
     assert len(strikes) >= 10 and len({strike.phase for strike in strikes}) >= 3
     told = [result for result in results.values() if "chance" in result.system]

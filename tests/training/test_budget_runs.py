@@ -25,7 +25,7 @@ def sizes(run, step):
 
 def recipes(small, folder):
     """Prompts that never come back, judged by their texts; and a short list of tasks, judged by their own record."""
-    lines = (json.dumps({"prompt": f"say {number}", "answer": "b"}) for number in range(20))
+    lines = (json.dumps({"prompt": f"say {number}", "answer": "b"}) for number in range(10))
     (folder / "tasks.jsonl").write_text("\n".join(lines) + "\n")
     few = TaskFile(str(folder / "tasks.jsonl"), max_new_tokens=6)
     beta = small("beta_baseline", environment=few, budget=MixedGroups(fewest=1))

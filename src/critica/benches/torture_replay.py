@@ -26,7 +26,8 @@ class Recorded(RewardConfig):
 
 
 class RecordedSource:
-    """Says what was said; raises `KeyError` for a trajectory that nobody was asked about."""
+    """Says what was said; raises `KeyError` for a trajectory that nobody was asked about. Held-out answers, which come
+    before the first step, are none of training's: it abstains."""
 
     low = 0.0
     high = 1.0
@@ -39,7 +40,7 @@ class RecordedSource:
 
     def scores(self, items: Sequence[ScoreRequest]) -> list[Outcome]:
         """By trajectory."""
-        return [self._answers[item.trajectory_id] for item in items]
+        return [self._answers[item.trajectory_id] if item.step else Abstained("held out") for item in items]
 
     def close(self) -> None:
         """Nothing to end."""

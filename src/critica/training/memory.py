@@ -30,7 +30,8 @@ def available_mib(meminfo: Path = Path("/proc/meminfo"), limits: Path = Path("/s
 
 def room_on(device: torch.device) -> float:
     """Free memory in MiB where the models would be: the device's own, or this machine's."""
-    return torch.cuda.mem_get_info(device)[0] / MIB if device.type == "cuda" else available_mib()
+    on_device = device.type == "cuda" and torch.cuda.is_available()  # one that is missing is named where it is opened
+    return torch.cuda.mem_get_info(device)[0] / MIB if on_device else available_mib()
 
 
 def refuse_too_large(recipe: Recipe, room_mib: float | None = None) -> None:
