@@ -11,15 +11,14 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from critica.benches.base import Bench, Eta, Order, say
+from critica.benches.base import Bench, Order
 from critica.benches.estimators_page import estimators_figure, estimators_page, figure_of
 from critica.benches.estimators_verdict import REFERENCE, Round, round_of
-from critica.benches.jobs import keep_line, results
 from critica.benches.machine import commit, machine_facts
 from critica.benches.noise_arms import ESTIMATORS, UPDATES, Lengths, Run, updated_name
 from critica.benches.noise_mixes import MIXES
 from critica.benches.noise_settings import CLEAN, refuse_unknown
-from critica.benches.noise_store import kept_trials, known, signature
+from critica.benches.noise_store import filled, known
 from critica.benches.noise_trial import Trial, trial_of, warm_up
 from critica.benches.payback import without_infinities
 from critica.recipes.config import apply_sets
@@ -65,23 +64,20 @@ def runs_of(seeds: int, settings: EstimatorsSettings) -> list[Run]:
 def run_estimators(order: Order) -> Path:
     """Run what is missing, then write estimators.json, estimators.md and a figure for each count of updates."""
     settings = apply_sets(EstimatorsSettings(), order.settings, {})
-    journal = order.work / "estimators" / "runs.jsonl"
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    kept = kept_trials(journal, order.out / "estimators.json")
+    files = order.work / "estimators" / "runs.jsonl", order.out / "estimators.json"
     runs = runs_of(order.seeds, settings)
-    waiting = [(run, name) for run in runs if (name := signature(run, settings.lengths)) not in kept]
-    say(f"{len(runs)} runs, {len(runs) - len(waiting)} done before, {settings.jobs} at a time; kept in {journal}")
-    eta = Eta(len(waiting))
-    work = partial(trial_of, lengths=settings.lengths, commit=commit())
-    for trial in results(waiting, work, warm_up, settings.jobs):
-        keep_line(journal, asdict(trial))
-        kept[trial.signature] = trial
-        last = trial.points[-1]
-        say(
-            f"  seed {trial.seed} {trial.arm}: {100 * trial.final:.1f}% after {last.samples:,} samples,"
-            f" {last.cpu_seconds:.0f} CPU s, {eta.after(1)}"
-        )
+    made = (partial(trial_of, lengths=settings.lengths, commit=commit()), warm_up)
+    kept = filled(files, runs, settings.lengths, settings.jobs, made, told)
     return write(order, settings, known(runs, settings.lengths, kept), kept)
+
+
+def told(trial: Trial) -> str:
+    """A finished run in a line."""
+    last = trial.points[-1]
+    return (
+        f"seed {trial.seed} {trial.arm}: {100 * trial.final:.1f}% after {last.samples:,} samples,"
+        f" {last.cpu_seconds:.0f} CPU s"
+    )
 
 
 def write(order: Order, settings: EstimatorsSettings, trials: Sequence[Trial], kept: Mapping[str, Trial]) -> Path:

@@ -10,13 +10,12 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from critica.benches.base import Bench, Eta, Order, say
-from critica.benches.jobs import keep_line, results
+from critica.benches.base import Bench, Order
 from critica.benches.machine import commit, machine_facts
 from critica.benches.noise_figure import noise_figure
 from critica.benches.noise_page import figure_name, noise_page
 from critica.benches.noise_settings import NoiseSettings, every_run, runs_of
-from critica.benches.noise_store import kept_trials, known, signature
+from critica.benches.noise_store import filled, known
 from critica.benches.noise_trial import Trial, trial_of, warm_up
 from critica.benches.noise_tuning import read_rates
 from critica.benches.noise_verdict import board_of
@@ -28,24 +27,21 @@ def run_noise(order: Order) -> Path:
     """Run what is missing, then write noise.json, noise.md and a figure for each task mix."""
     settings = apply_sets(NoiseSettings(), order.settings, {})
     rates = read_rates(order.out / "noise_tuning.json")
-    journal = order.work / "noise" / "runs.jsonl"
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    kept = kept_trials(journal, order.out / "noise.json")
+    files = order.work / "noise" / "runs.jsonl", order.out / "noise.json"
     runs = runs_of(order.seeds, settings, rates)
-    waiting = [(run, name) for run in runs if (name := signature(run, settings.lengths)) not in kept]
-    say(f"{len(runs)} runs, {len(runs) - len(waiting)} done before, {settings.jobs} at a time; kept in {journal}")
-    eta = Eta(len(waiting))
-    work = partial(trial_of, lengths=settings.lengths, commit=commit())
-    for trial in results(waiting, work, warm_up, settings.jobs):
-        keep_line(journal, asdict(trial))
-        kept[trial.signature] = trial
-        last = trial.points[-1]
-        say(
-            f"  {trial.mix} {trial.noise} seed {trial.seed} {trial.arm}: {100 * trial.final:.1f}% after"
-            f" {last.samples:,} samples, {last.cpu_seconds:.0f} CPU s, {eta.after(1)}"
-        )
+    made = (partial(trial_of, lengths=settings.lengths, commit=commit()), warm_up)
+    kept = filled(files, runs, settings.lengths, settings.jobs, made, told)
     shown = known(every_run(order.seeds, settings, rates), settings.lengths, kept)
     return write(order, settings, shown, rates, kept)
+
+
+def told(trial: Trial) -> str:
+    """A finished run in a line."""
+    last = trial.points[-1]
+    return (
+        f"{trial.mix} {trial.noise} seed {trial.seed} {trial.arm}: {100 * trial.final:.1f}% after {last.samples:,}"
+        f" samples, {last.cpu_seconds:.0f} CPU s"
+    )
 
 
 def write(

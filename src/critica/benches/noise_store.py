@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from critica.benches.base import Eta, say
+from critica.benches.jobs import keep_line, results
 from critica.benches.machine import file_digest
 from critica.benches.noise_arms import Lengths, Run, recipe_of
 from critica.benches.noise_mechanism import Mechanism
@@ -64,3 +66,29 @@ def known(runs: Sequence[Run], lengths: Lengths, kept: Mapping[str, Trial]) -> l
     names = {(trial.mix, trial.noise, trial.arm, trial.seed, trial.learning_rate) for trial in kept.values()}
     likely = [run for run in runs if (run.mix, run.noise, run.arm, run.seed, run.learning_rate) in names]
     return [kept[name] for run in likely if (name := signature(run, lengths)) in kept]
+
+
+def filled(
+    files: tuple[Path, Path],
+    runs: Sequence[Run],
+    lengths: Lengths,
+    jobs: int,
+    made: tuple[Callable[[tuple[Run, str]], Trial], Callable[[], None]],
+    told: Callable[[Trial], str],
+) -> dict[str, Trial]:
+    """Every finished run by signature, after those that are missing were run: each is a line as soon as it is done.
+
+    `files`: the journal, and what earlier occasions have committed. `made`: what makes a trial, and what warms a
+    process up before. `told`: what is said of a finished one.
+    """
+    journal, committed = files
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    kept = kept_trials(journal, committed)
+    waiting = [(run, name) for run in runs if (name := signature(run, lengths)) not in kept]
+    say(f"{len(runs)} runs, {len(runs) - len(waiting)} done before, {jobs} at a time; kept in {journal}")
+    eta = Eta(len(waiting))
+    for trial in results(waiting, *made, jobs):
+        keep_line(journal, asdict(trial))
+        kept[trial.signature] = trial
+        say(f"  {told(trial)}, {eta.after(1)}")
+    return kept

@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from critica.benches.base import Bench, Eta, Order, say
-from critica.benches.jobs import keep_line, results
+from critica.benches.base import Bench, Order
 from critica.benches.machine import commit
 from critica.benches.noise_arms import ARMS, CORE_ARMS, FURTHER_ARMS, Lengths, Run
 from critica.benches.noise_mixes import BENCH_MIXES, CLAIM_MIX, TUNING_MIX
 from critica.benches.noise_settings import refuse_unknown
-from critica.benches.noise_store import kept_trials, known, signature
+from critica.benches.noise_store import filled, known
 from critica.benches.noise_trial import Trial, trial_of, warm_up
 from critica.recipes.config import apply_sets
 from critica.rewards.noise_specs import parse_noise
@@ -49,17 +48,9 @@ def run_tuning(order: Order) -> Path:
     """Run what is missing, then write noise_tuning.json (which the bench reads) and its page, for all arms searched."""
     settings = apply_sets(TuningSettings(), order.settings, {})
     runs = tuning_runs(settings)
-    journal = order.work / "noise" / "tuning.jsonl"
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    kept = kept_trials(journal, order.out / "noise_tuning.json")
-    waiting = [(run, name) for run in runs if (name := signature(run, settings.lengths)) not in kept]
-    say(f"{len(runs)} runs, {len(runs) - len(waiting)} done before, {settings.jobs} at a time; kept in {journal}")
-    eta = Eta(len(waiting))
-    work = partial(trial_of, lengths=settings.lengths, commit=commit())
-    for trial in results(waiting, work, warm_up, settings.jobs):
-        keep_line(journal, asdict(trial))
-        kept[trial.signature] = trial
-        say(f"  {trial.arm} at {trial.learning_rate:g}, {trial.noise}: {100 * level(trial):.1f}, {eta.after(1)}")
+    files = order.work / "noise" / "tuning.jsonl", order.out / "noise_tuning.json"
+    made = (partial(trial_of, lengths=settings.lengths, commit=commit()), warm_up)
+    kept = filled(files, runs, settings.lengths, settings.jobs, made, told)
     everybody = replace(settings, arms=tuple(name for name, arm in ARMS.items() if arm.tuned_as == name))
     done = known(tuning_runs(everybody), settings.lengths, kept)
     rates = best_rates(done, everybody)
@@ -74,6 +65,11 @@ def run_tuning(order: Order) -> Path:
     page = order.out / "noise_tuning.md"
     page.write_text(tuning_page(done, rates, everybody))
     return page
+
+
+def told(trial: Trial) -> str:
+    """A finished run in a line."""
+    return f"{trial.arm} at {trial.learning_rate:g}, {trial.noise}: {100 * level(trial):.1f}"
 
 
 def tuning_runs(settings: TuningSettings) -> list[Run]:
